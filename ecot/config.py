@@ -1,0 +1,103 @@
+"""Configuration: YAML, validated by pydantic before anything heavy is imported, with dotted overrides.
+
+A field's docstring is its help. Unknown keys fail. An error names the file, the key, what is wrong and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ecot.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of every section: immutable, closed, documented by the docstrings under its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def load_config(kind: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
+    """Read a YAML file, apply `a.b.c=value` overrides (values are YAML) and validate.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, an override is malformed, or a key is unknown or wrong.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file; shipped ones are under configs/")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold a mapping of sections, not {type(values).__name__}")
+    for override in overrides:
+        _apply_override(values, override)
+    return validate_config(kind, values, str(path))
+
+
+def validate_config(kind: type[ConfigT], values: dict[str, Any], place: str) -> ConfigT:
+    """Validate `values` as `kind`; `place` is named in errors.
+
+    Raises:
+        ConfigError: lists every wrong key with the reason and, for an unknown key, the nearest known one.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(kind, item) for item in error.errors()]
+        raise ConfigError(f"{place}: " + "; ".join(lines)) from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigError(f"override {override!r} must look like section.key=value")
+    *parents, leaf = key.split(".")
+    node = values
+    for depth, part in enumerate(parents):
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            at = ".".join(parents[: depth + 1])
+            raise ConfigError(f"override {override!r}: {at} is a value, not a section")
+        node = child
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML") from error
+
+
+def _explain(kind: type[Config], item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(kind, item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(known)) or 'none'}"
+        return f"unknown key {key!r}; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    given = "" if item["type"] in ("missing", "value_error") else f" (given: {item['input']!r})"
+    return f"key {key!r}: {message}{given}"
+
+
+def _known_keys(kind: Any, location: Sequence[Any]) -> list[str]:
+    """The field names of the section that `location` leads to; empty where it cannot be told."""
+    for part in location:
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)) or part not in kind.model_fields:
+            return []
+        annotation = kind.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        sections = [a for a in options if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not sections:
+            return []
+        kind = sections[0]
+    return list(kind.model_fields)
