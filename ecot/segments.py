@@ -18,7 +18,7 @@ class Kind(IntEnum):
     PROMPT = 0
     """System and user text, and the headers of every turn."""
     THINKING = 1
-    """From `<think>` through the separator after `</think>` (without `<think>` where the generation prompt holds it)."""
+    """From `<think>` (unless the generation prompt already holds it) through the separator after `</think>`."""
     ANSWER = 2
     """The rest of an assistant turn, its end-of-turn token included."""
     OBSERVATION = 3

@@ -1,0 +1,1 @@
+"""Real tools behind one protocol, each candidate in a sandbox."""

@@ -1,0 +1,1 @@
+"""The command line; imports the rooms lazily."""

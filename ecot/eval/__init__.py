@@ -1,0 +1,1 @@
+"""Held-out loss per segment kind, real execution of completions, the report."""

@@ -1,0 +1,1 @@
+"""The ECoT data engine: attempt, execute, think, revise."""

@@ -1,0 +1,1 @@
+"""The SFT run: model, trainer, milestones, resume, export."""
