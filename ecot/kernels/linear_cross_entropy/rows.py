@@ -74,8 +74,13 @@ class ScoredRows:
         return self.trained_first()._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> ScoredRows:
-        moved = {name: function(getattr(self, name)) for name in ("row_index", "labels", "weights", "groups")}
-        return replace(self, **moved)
+        return replace(
+            self,
+            row_index=function(self.row_index),
+            labels=function(self.labels),
+            weights=function(self.weights),
+            groups=function(self.groups),
+        )
 
 
 @dataclass(frozen=True)

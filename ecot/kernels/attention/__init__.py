@@ -1,0 +1,8 @@
+"""Document-masked attention for packed batches; importing this registers `ecot_varlen` with transformers."""
+
+from ecot.kernels.attention.documents import model_inputs
+from ecot.kernels.attention.interface import NAME, register
+
+register()
+
+__all__ = ["NAME", "model_inputs", "register"]
