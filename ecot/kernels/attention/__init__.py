@@ -1,8 +1,8 @@
 """Document-masked attention for packed batches; importing this registers `ecot_varlen` with transformers."""
 
 from ecot.kernels.attention.documents import model_inputs
-from ecot.kernels.attention.interface import NAME, register
+from ecot.kernels.attention.interface import NAME, register_attention
 
-register()
+register_attention()
 
-__all__ = ["NAME", "model_inputs", "register"]
+__all__ = ["NAME", "model_inputs", "register_attention"]

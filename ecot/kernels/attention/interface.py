@@ -25,7 +25,7 @@ NAME = "ecot_varlen"
 _REFUSED = ("softcap", "s_aux", "position_bias")
 
 
-def register() -> None:
+def register_attention() -> None:
     """Make the names known to transformers. Importing `ecot.kernels.attention` has done so."""
     for suffix, attend in implementations().items():
         AttentionInterface.register(NAME + suffix, partial(attention_forward, attend))

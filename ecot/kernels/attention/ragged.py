@@ -84,7 +84,9 @@ def torch_varlen(
             options["enable_gqa"] = True
         else:
             key_TKd, value_TKd = (tensor.repeat_interleave(repeats, dim=1) for tensor in (key_TKd, value_TKd))
-    return varlen_attn(query_THd, key_TKd, value_TKd, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen, **options)
+    output = varlen_attn(query_THd, key_TKd, value_TKd, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen, **options)
+    assert isinstance(output, Tensor)  # not the pair with its logsumexp, which was not asked for
+    return output
 
 
 def flash_attention(

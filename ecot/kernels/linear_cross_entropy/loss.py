@@ -42,8 +42,8 @@ def linear_cross_entropy(
         implementation: `auto` is Triton on CUDA and torch elsewhere.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit, a label outside the vocabulary (checked on the CPU only),
-            or rows on a device whose number of trained rows is not known.
+        ValueError: shapes, dtypes or devices that do not fit, or a label outside the vocabulary (checked on the CPU
+            only).
     """
     _check(hidden_TD, weight_VD, rows)
     rows = rows.trained_first()

@@ -42,14 +42,15 @@ class ScoredRows:
         return self.row_index.shape[0]
 
     def trained_first(self) -> ScoredRows:
-        """Trained rows before monitored ones, each part in its old order. Needs rows on the CPU (or sorted already)."""
+        """Trained rows before monitored ones, each part in its old order.
+
+        Rows that are on a device already, unsorted, all take the trained path, since counting them would wait for the
+        device: the results are the same, and monitored rows cost as much as trained ones.
+        """
         if self.num_trained is not None:
             return self
         if self.weights.device.type != "cpu":
-            raise ValueError(
-                f"rows on {self.weights.device} have no num_trained, and counting them would wait for the device; "
-                "call `trained_first()` on the CPU before `.to(device)`, or pass num_trained"
-            )
+            return replace(self, num_trained=self.num_rows)
         trained = self.weights != 0
         num_trained = int(trained.sum())
         if num_trained == self.num_rows:
