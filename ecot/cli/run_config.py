@@ -1,0 +1,65 @@
+"""The configuration of a run: one YAML whose sections belong to the rooms. Nothing heavy is imported to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field
+
+from ecot.config import Config, load_config
+from ecot.data_mix.config import DataConfig
+from ecot.errors import ConfigError
+from ecot.eval.config import EvalConfig
+from ecot.run_paths import RunPaths
+from ecot.synthesis.config import SynthesisConfig
+from ecot.train.config import ModelConfig, TrainConfig
+
+SectionT = TypeVar("SectionT")
+
+
+class RunConfig(Config):
+    """One run. A verb needs only its own sections."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    """Names the run and its folder."""
+    run_dir: Path | None = None
+    """Where everything of the run lies; `runs/<name>` when absent."""
+    seed: int = Field(0, ge=0)
+    """The one seed: synthesis, document order, pack order, random weights."""
+    synthesis: SynthesisConfig | None = None
+    """`ecot synth`: tasks to trajectories."""
+    data: DataConfig | None = None
+    """`ecot plan`, `ecot preview`: trajectories to a plan of packs."""
+    model: ModelConfig | None = None
+    """`ecot train`: what is trained."""
+    train: TrainConfig = TrainConfig()
+    """`ecot train`: how."""
+    eval: EvalConfig | None = None
+    """`ecot eval`: on what."""
+
+    @property
+    def paths(self) -> RunPaths:
+        """The layout of the run's folder."""
+        return RunPaths(self.run_dir or Path("runs") / self.name)
+
+
+def load_run_config(path: Path, overrides: Sequence[str]) -> RunConfig:
+    """Read and validate a run's YAML with `key=value` overrides.
+
+    Raises:
+        ConfigError: as `ecot.config.load_config` says.
+    """
+    return load_config(RunConfig, path, overrides)
+
+
+def require(section: SectionT | None, name: str, path: Path) -> SectionT:
+    """The section, which the verb cannot do without.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    if section is None:
+        raise ConfigError(f"{path}: this command needs a section {name!r}; configs/demo.yaml has one to start from")
+    return section

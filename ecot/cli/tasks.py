@@ -1,0 +1,63 @@
+"""`ecot tasks`: what there is to attempt, and whether every task is sound."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ecot.cli.options import AsJson, console, print_json
+from ecot.cli.progress import progress_bar
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+TasksSource = Annotated[
+    str, typer.Argument(metavar="TASKS", help="Folder of task bundles, or `builtin:chip_design` for those shipped.")
+]
+BackendName = Annotated[str, typer.Option(help="Backend by name.")]
+
+
+@app.command("list")
+def list_tasks(source: TasksSource = "builtin:chip_design", as_json: AsJson = False) -> None:
+    """List the tasks of a source."""
+    from ecot.tasks.registry import load_tasks
+
+    tasks = load_tasks(source)
+    if as_json:
+        rows = [
+            {"id": t.id, "domain": t.domain, "title": t.title, "difficulty": t.difficulty, "hash": t.hash}
+            for t in tasks.values()
+        ]
+        print_json({"tasks": rows})
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "domain", "difficulty", "title"):
+        table.add_column(column)
+    for task in tasks.values():
+        table.add_row(task.id, task.domain, task.difficulty, task.title)
+    console.print(table)
+
+
+@app.command()
+def verify(source: TasksSource, backend: BackendName = "icarus", as_json: AsJson = False) -> None:
+    """Run every reference and its wrong candidates for real; fails when one is not labelled as written down."""
+    from ecot.backends.registry import make_backend
+    from ecot.backends.verify import verify_tasks
+    from ecot.tasks.registry import load_tasks
+
+    tasks = load_tasks(source)
+    with progress_bar("verify", hidden=as_json) as progress:
+        rows = asyncio.run(verify_tasks(tasks, make_backend(backend), progress))
+    wrong = [row for row in rows if not row.as_expected]
+    if as_json:
+        print_json({"tasks": [row.to_json() for row in rows]})
+    else:
+        for row in wrong:
+            console.print(f"[red]wrong[/] {row.describe()}", markup=True)
+        candidates = sum(row.candidate != "reference" for row in rows)
+        console.print(f"{len(rows) - candidates} references and {candidates} wrong candidates: {len(wrong)} unexpected")
+    if wrong:
+        sys.exit(1)

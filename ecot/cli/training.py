@@ -1,0 +1,81 @@
+"""`ecot train` and `ecot export`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecot.cli.options import AsJson, ConfigPath, Overrides, RunDir, console, print_json
+from ecot.cli.run_config import RunConfig, load_run_config, require
+
+
+def train(config_path: ConfigPath, overrides: Overrides = None) -> None:
+    """Fine-tune over the plan, saving a milestone at the end of each token budget.
+
+    Under srun or torchrun each process is one rank. Otherwise the ranks of this machine are started here. The same
+    command resumes from the last good checkpoint.
+    """
+    config = load_run_config(config_path, overrides or [])
+    data = require(config.data, "data", config_path)
+    model = require(config.model, "model", config_path)
+    from ecot.train.distributed import rank_environment
+
+    rank = rank_environment(os.environ)
+    if rank is None:
+        _launch(config, config_path, overrides or [])
+        return
+    from ecot.data_mix.tokenizer import tokenizer_path
+    from ecot.train.run import train_rank
+
+    tokenizer = tokenizer_path(data.tokenizer, config.paths)
+    train_rank(model, config.train, config.paths, tokenizer, config.seed, rank, config.model_dump(mode="json"))
+
+
+def _launch(config: RunConfig, config_path: Path, overrides: list[str]) -> None:
+    """Store and plan first, outside any process group's clock; then one process per rank."""
+    from ecot.data_mix.prepare import prepare
+    from ecot.train.launch import launch_local_ranks
+    from ecot.train.preconditions import count_local_ranks
+
+    prepare(require(config.data, "data", config_path), config.paths, config.seed)
+    ranks = count_local_ranks(config.train.local_ranks)
+    launch_local_ranks(ranks, ["train", str(config_path), *overrides])
+    console.print(f"milestones: {config.paths.milestones}\nmetrics:    {config.paths.metrics}")
+
+
+def export(
+    run: RunDir,
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="Folder to write; RUN/export/<milestone> by default.")
+    ] = None,
+    milestone: Annotated[str, typer.Option(help="Name of a milestone, or `all`.")] = "all",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16; `auto` keeps the training type.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write Hugging Face weights with the tokenizer and chat template, and check their logits in a fresh process."""
+    from ecot.errors import ConfigError
+    from ecot.run_paths import RunPaths
+    from ecot.train.export import export_milestone
+    from ecot.train.milestones import read_milestones
+
+    paths = RunPaths(run)
+    names = [record["name"] for record in read_milestones(paths)] if milestone == "all" else [milestone]
+    if not names:
+        raise ConfigError(f"{run} has no milestone yet; train first: ecot train CONFIG")
+    if out is not None and len(names) > 1:
+        raise ConfigError("OUT takes one milestone; name it with --milestone, or leave OUT away to export all")
+    results = []
+    for name in names:
+        result = export_milestone(paths, name, out or paths.export / name, dtype, python=sys.executable)
+        results.append(result)
+        if not as_json:
+            console.print(
+                f"{name}: {result['path']}  {result['parameters']:,} parameters, {result['dtype']}, largest logit "
+                f"difference after reload {result['max_logit_difference']:.3g}"
+            )
+    if as_json:
+        print_json({"exports": results})

@@ -1,0 +1,175 @@
+"""What happens between steps: the rate, when to log and save, progress on the terminal, metrics on disk and in wandb."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ecot.data_mix.plan import PackPlan
+from ecot.errors import TrainingError
+from ecot.train.config import TrainConfig
+
+
+class PlanCallback(TrainerCallback):
+    """Sets the rate before each step and decides which steps log and save."""
+
+    def __init__(self, config: TrainConfig, num_steps: int, milestone_steps: Collection[int]) -> None:
+        self.config = config
+        self.num_steps = num_steps
+        self.milestone_steps = frozenset(milestone_steps)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Set the learning rate of this plan step."""
+        kwargs["lr_scheduler"].step()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Log and save where the plan or the intervals say so."""
+        step = state.global_step
+        state.epoch = step / self.num_steps
+        ends_budget = step in self.milestone_steps
+        control.should_log = ends_budget or step % self.config.log_every == 0
+        control.should_save = ends_budget or step % self.config.checkpoint.every_steps == 0
+        return control
+
+
+class MetricsCallback(TrainerCallback):
+    """Rank 0 writes each logged row to JSONL and, when asked, to wandb with trained tokens as the x axis."""
+
+    def __init__(self, path: Path, plan: PackPlan, config: TrainConfig, run_id: str | None, settings: dict[str, Any]):
+        self.path = path
+        self.plan = plan
+        self.config = config
+        self.run_id = run_id
+        self.settings = settings
+        self.wandb_run: Any = None
+        self.clock = (0, time.monotonic())
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop rows beyond the resumed step and open the wandb run."""
+        self.clock = (state.global_step, time.monotonic())
+        if not state.is_world_process_zero:
+            return
+        keep = [row for row in read_metrics(self.path) if row["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in keep), "utf-8")
+        if self.config.tracking.wandb:
+            self._open_wandb()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write one row; refuse to go on from a loss that is not finite."""
+        if logs is None or "loss" not in logs:
+            return
+        step = state.global_step
+        if not abs(logs["loss"]) < float("inf"):
+            raise TrainingError(
+                f"the loss is {logs['loss']} at step {step}; start again with the same command to resume from the "
+                "last checkpoint, with a lower train.learning_rate if it happens again"
+            )
+        if not state.is_world_process_zero:
+            return
+        previous, began = self.clock
+        now = time.monotonic()
+        self.clock = (step, now)
+        tokens = self.plan.tokens_until(step)
+        row: dict[str, Any] = {"step": step, "tokens": tokens, **logs}
+        row["tokens_per_second"] = (tokens - self.plan.tokens_until(previous)) / max(1e-9, now - began)
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
+        if self.wandb_run is not None:
+            self.wandb_run.log(row)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the wandb run."""
+        if self.wandb_run is not None:
+            self.wandb_run.finish()
+
+    def _open_wandb(self) -> None:
+        import wandb  # slow to import, and only rank 0 of a tracked run needs it
+
+        offline = not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE"))
+        self.wandb_run = wandb.init(
+            project=self.config.tracking.project,
+            id=self.run_id,
+            resume="allow",
+            dir=str(self.path.parent),
+            mode="offline" if offline else None,
+            config=self.settings,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        self.wandb_run.define_metric("tokens")
+        self.wandb_run.define_metric("*", step_metric="tokens")
+
+
+class ProgressLine(TrainerCallback):
+    """A progress bar over the steps of the plan, on rank 0."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self.bar: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the bar at the step resumed from."""
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=self.num_steps, initial=state.global_step, desc="train", unit="step", smoothing=0.1)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Advance."""
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show the losses of the last logged row."""
+        if self.bar is not None and logs and "loss" in logs:
+            shown = {name.removeprefix("loss/"): f"{logs[name]:.3f}" for name in logs if name.startswith("loss")}
+            self.bar.set_postfix({k: v for k, v in shown.items() if k in ("loss", "thinking", "answer")})
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics file; a last line torn by a kill is left out."""
+    rows = []
+    if path.is_file():
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows

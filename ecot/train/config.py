@@ -1,0 +1,167 @@
+"""The `model` and `train` sections of a run's configuration."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ecot.config import Config
+
+
+class LlamaShape(Config):
+    """A Llama-shaped model built with random weights. The defaults are the 32B's (InCoder-32B, table 6)."""
+
+    hidden_size: int = Field(5120, ge=8)
+    """Width of the residual stream."""
+    intermediate_size: int = Field(27648, ge=8)
+    """Width of the SwiGLU feed-forward layer."""
+    num_layers: int = Field(64, ge=1)
+    """Number of decoder layers."""
+    num_heads: int = Field(40, ge=1)
+    """Number of query heads."""
+    num_kv_heads: int = Field(8, ge=1)
+    """Number of key and value heads."""
+    head_dim: int = Field(128, ge=2)
+    """Width of one head."""
+    rope_theta: float = Field(500_000.0, gt=0)
+    """Base of the rotary embedding."""
+    max_position_embeddings: int = Field(131_072, ge=16)
+    """Longest sequence."""
+    tie_embeddings: bool = False
+    """Whether the head shares the embedding's weight."""
+    initializer_range: float = Field(0.02, gt=0)
+    """Standard deviation of the random weights."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads}); change either"
+            )
+        return self
+
+
+class ModelConfig(Config):
+    """Which model is trained: weights from a folder, or a fresh Llama-shaped one."""
+
+    path: str | None = None
+    """Folder (or hub id) of Hugging Face weights; excludes `shape`."""
+    shape: LlamaShape | None = None
+    """A model with random weights; excludes `path`."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Type of the weights in forward and backward. The optimizer's master weights are always float32."""
+    attention: str = "ecot_varlen"
+    """Name of the attention implementation; it must keep packed documents apart."""
+    pad_vocabulary_to: int = Field(64, ge=1)
+    """A fresh model's vocabulary is rounded up to a multiple of this."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.shape is None):
+            raise ValueError("set exactly one of model.path (existing weights) and model.shape (random weights)")
+        return self
+
+
+class ScheduleConfig(Config):
+    """Learning rate as a function of the plan step, given in tokens so that it does not depend on the batch size."""
+
+    type: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    """Shape after the warm-up; `wsd` is warm-up, stable, linear decay."""
+    warmup_tokens: int = Field(0, ge=0)
+    """Linear warm-up from 0."""
+    decay_tokens: int = Field(0, ge=0)
+    """Length of the final decay; for `wsd` only."""
+    min_ratio: float = Field(0.1, ge=0, le=1)
+    """Final learning rate as a share of the peak."""
+
+    @model_validator(mode="after")
+    def _decay_belongs_to_wsd(self) -> Self:
+        if (self.decay_tokens > 0) != (self.type == "wsd"):
+            raise ValueError("schedule.decay_tokens must be set for type wsd, and for no other")
+        return self
+
+
+class LossConfig(Config):
+    """Weight of a token's loss by the kind of the token that is predicted."""
+
+    thinking: float = Field(1.0, ge=0)
+    """Weight of thinking."""
+    answer: float = Field(1.0, ge=0)
+    """Weight of answers, the end of the turn included."""
+    observation: float = Field(0.0, ge=0)
+    """Weight of what the tools said; 0 for the code model."""
+    monitor_observations: bool = True
+    """Report the loss on observations also where their weight is 0 (their forward pass of the head is paid)."""
+    workspace_bytes: int = Field(2**30, ge=2**16)
+    """Largest buffer of logits that the loss may hold at once."""
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if self.thinking == self.answer == self.observation == 0:
+            raise ValueError("all loss weights are 0, so nothing would be trained; set one of them above 0")
+        return self
+
+
+class CheckpointConfig(Config):
+    """When the state of the run is saved. Milestones are saved besides and never rotated away."""
+
+    every_steps: int = Field(200, ge=1)
+    """Steps between checkpoints."""
+    keep: int = Field(2, ge=1)
+    """How many of them are kept."""
+
+
+class ZeroConfig(Config):
+    """DeepSpeed ZeRO stage 3."""
+
+    offload_optimizer: bool = False
+    """Keep the optimizer's state in host memory."""
+    offload_parameters: bool = False
+    """Keep the parameters in host memory."""
+    overlap_communication: bool = True
+    """Reduce gradients while backward goes on."""
+    bucket_elements: int = Field(200_000_000, ge=1024)
+    """Size of the reduction and prefetch buckets."""
+
+
+class TrackingConfig(Config):
+    """Weights & Biases. A JSONL of the same figures is always written."""
+
+    wandb: bool = True
+    """Log to wandb; offline when no key is set."""
+    project: str = "ecot"
+    """The wandb project."""
+
+
+class TrainConfig(Config):
+    """The SFT run."""
+
+    learning_rate: float = Field(1e-5, gt=0)
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's moments."""
+    epsilon: float = Field(1e-8, gt=0)
+    """AdamW's denominator term."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay; norms and biases are spared."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradient clipping by the global norm."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rate over the run."""
+    loss: LossConfig = LossConfig()
+    """Weights per segment kind."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """Saving."""
+    zero: ZeroConfig = ZeroConfig()
+    """Sharding."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Logging."""
+    activation_checkpointing: bool = True
+    """Recompute activations in backward."""
+    log_every: int = Field(10, ge=1)
+    """Steps between logged rows."""
+    local_ranks: int = Field(0, ge=0)
+    """Ranks that `ecot train` starts on this machine when no launcher did; 0: one per GPU, or 1 without."""
+    loader_workers: int = Field(1, ge=0)
+    """Processes per rank that collate packs."""

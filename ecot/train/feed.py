@@ -1,0 +1,65 @@
+"""Packs for one rank: seeks to any step at once, and gives the same stream at every number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ecot.data_mix.batch import Collator
+from ecot.data_mix.plan import PackPlan
+
+
+class RankPacks(Dataset[dict[str, Any]]):
+    """The micro-batches of one rank over the whole plan: item `step * accumulation + k` is its k-th pack of a step."""
+
+    def __init__(self, plan: PackPlan, collator: Collator, rank: int, num_ranks: int) -> None:
+        plan.check_ranks(num_ranks)
+        self.plan = plan
+        self.collator = collator
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.accumulation = plan.packs_per_step // num_ranks
+
+    def __len__(self) -> int:
+        return self.plan.num_steps * self.accumulation
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        step, turn = divmod(index, self.accumulation)
+        pack = self.plan.packs(step)[self.rank + turn * self.num_ranks]
+        return self.collator(pack).to_inputs()
+
+
+class FromStep(Sampler[int]):
+    """Indices from a step on. Its length is that of the whole plan, since the trainer counts steps of the plan."""
+
+    def __init__(self, packs: RankPacks, start_step: int) -> None:
+        self.total = len(packs)
+        self.start = start_step * packs.accumulation
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.total))
+
+
+def pack_loader(packs: RankPacks, start_step: int, workers: int, pin_memory: bool) -> DataLoader[dict[str, Any]]:
+    """A loader of one rank's micro-batches from `start_step`; packs are collated in `workers` processes."""
+    return DataLoader(
+        packs,
+        batch_size=None,
+        sampler=FromStep(packs, start_step),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # Workers only slice arrays; forked after torch is imported they start at once.
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

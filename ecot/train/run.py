@@ -1,0 +1,214 @@
+"""One rank of a training run: put the parts together, resume if there is something to resume, train, save."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DS_BUILD_OPS", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import datasets
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import SFTConfig
+
+from ecot.data_mix.batch import Collator
+from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.store import DocumentStore
+from ecot.run_paths import RunPaths
+from ecot.segments import Kind
+from ecot.train.callbacks import MetricsCallback, PlanCallback, ProgressLine
+from ecot.train.checkpoint import Progress, find_checkpoint, read_progress, rotate_checkpoints, write_checkpoint
+from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.deepspeed_config import deepspeed_config
+from ecot.train.distributed import RankEnvironment, use_gloo_alone
+from ecot.train.feed import RankPacks, pack_loader
+from ecot.train.milestones import milestone_steps, probe_logits, write_milestone
+from ecot.train.model import build_model, hidden_size_of
+from ecot.train.schedule import learning_rate_factor
+from ecot.train.trainer import EcotTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def train_rank(
+    model_config: ModelConfig,
+    config: TrainConfig,
+    paths: RunPaths,
+    tokenizer_path: Path,
+    seed: int,
+    rank: RankEnvironment,
+    settings: dict[str, Any],
+) -> None:
+    """Train as one of `rank.world_size` ranks, from the last good checkpoint if there is one.
+
+    Args:
+        model_config: what is trained.
+        config: how.
+        paths: the run's folder, which holds the store and the plan.
+        tokenizer_path: folder of the tokenizer.
+        seed: for weights that are random.
+        rank: who this process is.
+        settings: the resolved configuration, recorded in wandb.
+
+    Raises:
+        EcotError: a plan that does not fit the ranks, a damaged or foreign checkpoint, a loss that is not finite.
+    """
+    rank.export()
+    if not torch.cuda.is_available():
+        use_gloo_alone()
+    plan = PackPlan.open(paths.plan)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
+    packs = RankPacks(plan, _collator(config, paths, tokenizer), rank.rank, rank.world_size)
+    # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
+    model = build_model(model_config, tokenizer, seed) if model_config.shape else None
+    arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
+    _quiet_libraries(rank.rank)
+    model = model or build_model(model_config, tokenizer, seed)
+
+    checkpoint = find_checkpoint(paths, plan.hash, rank.world_size)
+    start = read_progress(checkpoint) if checkpoint else Progress(0, plan.hash, rank.world_size)
+    if start.plan_step == plan.num_steps:
+        logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
+        return
+    run_id = start.wandb_run_id or f"{paths.root.name}-{plan.hash[:8]}"
+    trainer = EcotTrainer(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=datasets.Dataset.from_dict({"pack": [0]}),  # the loader below gives the packs
+        data_collator=list,
+        loader=pack_loader(packs, start.plan_step, config.loader_workers, torch.cuda.is_available()),
+        factor=functools.partial(
+            learning_rate_factor,
+            config.schedule,
+            num_steps=plan.num_steps,
+            tokens_per_step=plan.packs_per_step * plan.pack_tokens,
+        ),
+        save=functools.partial(_save, paths=paths, plan=plan, config=config, tokenizer=tokenizer, run_id=run_id),
+        workspace_bytes=config.loss.workspace_bytes,
+        callbacks=[
+            PlanCallback(config, plan.num_steps, milestone_steps(plan)),
+            MetricsCallback(paths.metrics, plan, config, run_id, settings),
+            ProgressLine(plan.num_steps),
+        ],
+    )
+    for noisy in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(noisy)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _collator(config: TrainConfig, paths: RunPaths, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    weights = {
+        Kind.THINKING: config.loss.thinking,
+        Kind.ANSWER: config.loss.answer,
+        Kind.OBSERVATION: config.loss.observation,
+    }
+    monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
+    return Collator(
+        DocumentStore.open(paths.store / "train"), weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0
+    )
+
+
+def _arguments(
+    config: TrainConfig, model: ModelConfig, paths: RunPaths, plan: PackPlan, seed: int, accumulation: int
+) -> SFTConfig:
+    cuda = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(paths.checkpoints),
+        max_steps=plan.num_steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=config.learning_rate,
+        adam_beta1=config.betas[0],
+        adam_beta2=config.betas[1],
+        adam_epsilon=config.epsilon,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        bf16=model.dtype == "bfloat16",
+        use_cpu=not cuda,
+        ddp_backend=None if cuda else "gloo",
+        deepspeed=deepspeed_config(config, model, hidden_size_of(model), accumulation),
+        gradient_checkpointing=config.activation_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if config.activation_checkpointing else None,
+        seed=seed,
+        # Saving, logging and the position in the data are the plan's business (PlanCallback, pack_loader).
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        ignore_data_skip=True,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _save(
+    trainer: EcotTrainer,
+    *,
+    paths: RunPaths,
+    plan: PackPlan,
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    run_id: str,
+) -> None:
+    """Write the checkpoint of the present step; at the end of a budget it is a milestone."""
+    step = trainer.state.global_step
+    name = milestone_steps(plan).get(step)
+    final = paths.milestones / name if name else paths.checkpoints / f"checkpoint-{step}"
+    counts = plan.counts_until(step)
+    progress = Progress(step, plan.hash, trainer.args.world_size, counts, run_id, name)
+    model: PreTrainedModel = trainer.model
+    probe = probe_logits(model) if name else {}
+
+    def fill(folder: Path) -> None:
+        trainer.write_state(folder)
+        if not trainer.args.should_save:
+            return
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+        if name:
+            tokenizer.save_pretrained(folder / "tokenizer")
+            record = _milestone_record(trainer, plan, name, counts)
+            write_milestone(folder, record, probe)
+
+    write_checkpoint(final, fill, progress)
+    if trainer.args.should_save:
+        rotate_checkpoints(paths, config.checkpoint.keep)
+
+
+def _milestone_record(trainer: EcotTrainer, plan: PackPlan, name: str, counts: dict[str, Any]) -> dict[str, Any]:
+    budget = next(budget for budget in plan.budgets if budget.name == name)
+    last = trainer.state.log_history[-1] if trainer.state.log_history else {}
+    return {
+        "name": name,
+        "plan_step": trainer.state.global_step,
+        "plan_hash": plan.hash,
+        "content_hash": budget.content_hash,
+        "requested_tokens": budget.requested,
+        "planned_tokens": budget.planned,
+        "shortfall_tokens": budget.shortfall,
+        "counts": counts,
+        "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
+        "losses": {key: value for key, value in last.items() if key.startswith(("loss", "accuracy"))},
+    }
+
+
+def _quiet_libraries(rank: int) -> None:
+    """Leave the terminal to the progress bar: warnings from rank 0, errors from the others."""
+    # DeepSpeed 0.19 calls collectives by names that torch 2.13 has deprecated, at every layer of every step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    level = logging.WARNING if rank == 0 else logging.ERROR
+    for name in ("transformers", "trl", "accelerate", "datasets", "DeepSpeed", "deepspeed", "torch.distributed"):
+        logging.getLogger(name).setLevel(level)

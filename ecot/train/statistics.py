@@ -1,0 +1,59 @@
+"""Loss and accuracy per segment kind, domain and attempt, from the sums that the loss returns in the same pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecot.data_mix.groups import NUM_GROUPS, Group, marginalise
+from ecot.segments import SUPERVISED_KINDS
+from ecot.train.distributed import sum_over_ranks
+
+NLL, COUNT, HITS = 1, 3, 4
+"""Columns of the statistics `[G, 5]`: sum w*nll, sum nll, sum w, count, top-1 hits."""
+
+
+class LossStatistics:
+    """Sums since the last drain, kept on the device so that no step waits for the host."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=device)
+
+    def add(self, stats_G5: Tensor) -> None:
+        """Add the sums of one micro-batch."""
+        self.sums_G5 += stats_G5
+
+    def drain(self) -> dict[str, float]:
+        """Sum over ranks (a collective call), forget, and name the means."""
+        sums_G5 = sum_over_ranks(self.sums_G5.clone()).cpu()
+        self.sums_G5.zero_()
+        return name_means(sums_G5)
+
+
+def name_means(sums_G5: Tensor) -> dict[str, float]:
+    """Unweighted mean loss (nats per token) and top-1 accuracy by kind, and of supervised tokens by domain and attempt.
+
+    Args:
+        sums_G5: `[NUM_GROUPS, 5]` float64.
+
+    Returns:
+        `loss/<kind>`, `accuracy/<kind>`, `loss/domain/<domain>`, `loss/attempt/<k>`; names without tokens are left out.
+    """
+    means: dict[str, float] = {}
+    for kind, row in marginalise(sums_G5, lambda group: group.kind).items():
+        if row[COUNT] > 0:
+            means[f"loss/{kind.name.lower()}"] = float(row[NLL] / row[COUNT])
+            means[f"accuracy/{kind.name.lower()}"] = float(row[HITS] / row[COUNT])
+    for prefix, attribute in (("domain", "domain"), ("attempt", "attempt")):
+        for key, row in marginalise(sums_G5, _supervised(attribute)).items():
+            if key is not None and row[COUNT] > 0:
+                means[f"loss/{prefix}/{key}"] = float(row[NLL] / row[COUNT])
+    return means
+
+
+def _supervised(attribute: str) -> Callable[[Group], Any]:
+    """A key for `marginalise`: the attribute of groups of supervised kinds, None for the others."""
+    return lambda group: getattr(group, attribute) if group.kind in SUPERVISED_KINDS else None

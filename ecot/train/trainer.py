@@ -1,0 +1,120 @@
+"""One training step, in the order it happens.
+
+`SFTTrainer` gives the loop: fetch the micro-batches of a step -> `get_batch_samples` sums the weights of the *global*
+batch -> for each micro-batch `compute_loss` and backward (DeepSpeed reduces and, at the last one, clips and steps) ->
+`PlanSchedule` sets the next rate -> `PlanCallback` says whether this step logs or saves.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from trl import SFTTrainer
+
+from ecot.train.distributed import sum_over_ranks
+from ecot.train.head import install_scoring_head
+from ecot.train.schedule import PlanSchedule
+from ecot.train.statistics import LossStatistics
+
+
+class EcotTrainer(SFTTrainer):
+    """Full-parameter SFT over a pack plan, with a loss that is the same at any world size and accumulation."""
+
+    def __init__(
+        self,
+        *args: Any,
+        loader: DataLoader[dict[str, Any]],
+        factor: Callable[[int], float],
+        save: Callable[[EcotTrainer], None],
+        workspace_bytes: int,
+        **kwargs: Any,
+    ) -> None:
+        """Build on `SFTTrainer`.
+
+        Args:
+            args: as for `SFTTrainer`.
+            loader: this rank's micro-batches, from the step to start at.
+            factor: plan step -> share of the peak learning rate.
+            save: writes a checkpoint of the present step; called by all ranks.
+            workspace_bytes: largest buffer of logits in the loss.
+            kwargs: as for `SFTTrainer`.
+        """
+        super().__init__(*args, **kwargs)
+        # After SFTTrainer's own patch of the model's forward, which it replaces.
+        install_scoring_head(self.model, workspace_bytes)
+        self.loader = loader
+        self.factor = factor
+        self.save = save
+        self.statistics = LossStatistics(self.args.device)
+        # The loss is normalised over the global batch here, so nothing may divide it by the accumulation again.
+        self.model_accepts_loss_kwargs = True
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The plan's packs of this rank; accelerate must neither shard nor skip them."""
+        return self.loader
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Tensor]:
+        """The micro-batches of one step and the sum of weights over the global batch (accumulation x ranks)."""
+        micro_batches = list(itertools.islice(epoch_iterator, num_batches))
+        local = sum((batch["weights"].double().sum().item() for batch in micro_batches), 0.0)
+        return micro_batches, sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device))
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of this micro-batch's weighted token losses / sum of weights over the global batch.
+
+        DeepSpeed averages gradients over ranks, hence the factor `world_size`.
+        """
+        assert num_items_in_batch is not None and not return_outputs
+        scale = torch.where(num_items_in_batch > 0, self.args.world_size / num_items_in_batch, 0.0).float()
+        loss, stats_G5 = model(**inputs, scale=scale)
+        self.statistics.add(stats_G5)
+        return loss
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Move tensors to the device as they are: under DeepSpeed the parent would round the weights to bf16."""
+        device = self.args.device
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in inputs.items()
+        }
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The rate follows the plan step and has no state of its own."""
+        self.lr_scheduler = PlanSchedule(optimizer or self.optimizer, self.factor, lambda: self.state.global_step)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the losses per kind, domain and attempt since the last log, summed over ranks."""
+        if "loss" in logs:
+            logs.update(self.statistics.drain())
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        self.save(self)
+
+    def write_state(self, folder: Path) -> None:
+        """Write this rank's share of the state: DeepSpeed's shards, RNG, and from rank 0 the trainer's state."""
+        self.model_wrapped.save_checkpoint(str(folder))
+        self._save_rng_state(str(folder))
+        if self.args.should_save:
+            self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """DeepSpeed has restored the optimizer with the model, and the rate has no state."""
