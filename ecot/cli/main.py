@@ -50,7 +50,9 @@ def options(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what the rooms do."),
 ) -> None:
     """Options before the verb."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 def main() -> None:

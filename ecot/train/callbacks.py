@@ -1,4 +1,4 @@
-"""What happens between steps: the rate, when to log and save, progress on the terminal, metrics on disk and in wandb."""
+"""What happens between steps: the rate, when to log and save, progress on the terminal, metrics, wandb."""
 
 from __future__ import annotations
 
@@ -135,9 +135,7 @@ class ProgressLine(TrainerCallback):
         if state.is_world_process_zero:
             self.bar = tqdm(total=self.num_steps, initial=state.global_step, desc="train", unit="step", smoothing=0.1)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Advance."""
         if self.bar is not None:
             self.bar.update(1)

@@ -7,9 +7,7 @@ from typing import Any
 from ecot.train.config import ModelConfig, TrainConfig
 
 
-def deepspeed_config(
-    train: TrainConfig, model: ModelConfig, hidden_size: int, accumulation: int
-) -> dict[str, Any]:
+def deepspeed_config(train: TrainConfig, model: ModelConfig, hidden_size: int, accumulation: int) -> dict[str, Any]:
     """The dictionary that DeepSpeed is initialised with.
 
     Args:

@@ -57,6 +57,7 @@ def rank_environment(environ: Mapping[str, str]) -> RankEnvironment | None:
 
 def use_gloo_alone() -> None:
     """Keep DeepSpeed from compiling its shared-memory collectives on CPU ranks: no compiler is needed to train then."""
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would warn that it found no GPU
     import deepspeed.ops  # takes seconds to import, which a mere look at the environment should not
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

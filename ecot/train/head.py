@@ -10,7 +10,6 @@ from __future__ import annotations
 import types
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 

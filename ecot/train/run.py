@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DS_BUILD_OPS", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("DS_LOG_LEVEL", "warning")
 
 import datasets
 import torch
@@ -62,6 +63,7 @@ def train_rank(
         EcotError: a plan that does not fit the ranks, a damaged or foreign checkpoint, a loss that is not finite.
     """
     rank.export()
+    _quiet_libraries(rank.rank)
     if not torch.cuda.is_available():
         use_gloo_alone()
     plan = PackPlan.open(paths.plan)
@@ -70,7 +72,6 @@ def train_rank(
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     model = build_model(model_config, tokenizer, seed) if model_config.shape else None
     arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
-    _quiet_libraries(rank.rank)
     model = model or build_model(model_config, tokenizer, seed)
 
     checkpoint = find_checkpoint(paths, plan.hash, rank.world_size)
@@ -207,8 +208,12 @@ def _milestone_record(trainer: EcotTrainer, plan: PackPlan, name: str, counts: d
 
 def _quiet_libraries(rank: int) -> None:
     """Leave the terminal to the progress bar: warnings from rank 0, errors from the others."""
+    level = logging.WARNING if rank == 0 else logging.ERROR
+    for name in ("transformers", "trl", "datasets", "DeepSpeed", "deepspeed", "torch.distributed"):
+        logging.getLogger(name).setLevel(level)
+    # It warns that the accumulation comes from DeepSpeed's configuration, where we set it.
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
     # DeepSpeed 0.19 calls collectives by names that torch 2.13 has deprecated, at every layer of every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    level = logging.WARNING if rank == 0 else logging.ERROR
-    for name in ("transformers", "trl", "accelerate", "datasets", "DeepSpeed", "deepspeed", "torch.distributed"):
-        logging.getLogger(name).setLevel(level)
+    # The newer name of the argument is unknown to transformers 5.17, which is supported too.
+    warnings.filterwarnings("ignore", message="`gradient_checkpointing", category=FutureWarning)
