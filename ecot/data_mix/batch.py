@@ -1,0 +1,155 @@
+"""Packs to batches: token ids with document boundaries, and the rows that are scored, their labels already shifted.
+
+Legend: T tokens of the micro-batch (rows x length when padded), n scored rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecot.data_mix.groups import NUM_GROUPS, domain_index, encode_groups
+from ecot.data_mix.plan import Pack
+from ecot.data_mix.store import Document, DocumentStore
+from ecot.errors import ConfigError
+from ecot.segments import Kind
+
+LAYOUTS = ("packed", "padded")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch on the CPU."""
+
+    input_ids: Tensor
+    """[1, T] int64; [B, L] when padded."""
+    position_ids: Tensor
+    """Same shape, int64: positions restart at 0 with each document."""
+    cu_seqlens: Tensor | None
+    """[documents + 1] int32: where documents begin, and the end; None when padded."""
+    max_seqlen: int
+    """Tokens of the longest document."""
+    row_index: Tensor
+    """[n] int64 ascending: row t of the flattened hidden states scores the token after it."""
+    labels: Tensor
+    """[n] int64: that next token, of the same document."""
+    weights: Tensor
+    """[n] float32; 0 for rows that are only monitored."""
+    groups: Tensor
+    """[n] int64 group ids (`ecot.data_mix.groups`) of the predicted tokens."""
+    num_groups: int
+    tokens: int
+    """Tokens of documents, padding and fillers aside."""
+
+    def to_inputs(self) -> dict[str, Any]:
+        """The keyword arguments of the model's forward."""
+        inputs: dict[str, Any] = {
+            "input_ids": self.input_ids,
+            "position_ids": self.position_ids,
+            "row_index": self.row_index,
+            "labels": self.labels,
+            "weights": self.weights,
+            "groups": self.groups,
+            "num_groups": self.num_groups,
+        }
+        if self.cu_seqlens is not None:
+            inputs |= {"cu_seqlens": self.cu_seqlens, "max_seqlen": self.max_seqlen}
+        return inputs
+
+
+class Collator:
+    """Turns packs into batches.
+
+    Args:
+        store: the documents that packs point into.
+        weights: weight of each predicted token by its kind; kinds not named weigh 0.
+        monitor: kinds that are scored even at weight 0, for their statistics.
+        pad_id: fills padded rows, and is the one token of a filler pack.
+        layout: `packed`, or `padded` with each document a row of one right-padded batch.
+
+    Raises:
+        ConfigError: a weight is negative or not finite, or the layout is unknown.
+    """
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        weights: Mapping[Kind, float],
+        *,
+        monitor: Collection[Kind] = (),
+        pad_id: int,
+        layout: str = "packed",
+    ) -> None:
+        if layout not in LAYOUTS:
+            raise ConfigError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
+        for kind, weight in weights.items():
+            if not (np.isfinite(weight) and weight >= 0):
+                raise ConfigError(f"the loss weight of {kind.name.lower()} is {weight}; it must be finite and >= 0")
+        self.store = store
+        self.pad_id = pad_id
+        self.layout = layout
+        self._weights = np.array([weights.get(kind, 0.0) for kind in list(Kind)[1:]], np.float32)
+        self._scored = (self._weights > 0) | np.isin(list(Kind)[1:], list(monitor))
+
+    def __call__(self, pack: Pack) -> Batch:
+        """The batch of one pack; a filler gives a single padding token and no scored rows."""
+        return self.collate([self.store[index] for index in pack.documents])
+
+    def collate(self, documents: Sequence[Document]) -> Batch:
+        """The batch of some documents."""
+        lengths = np.array([len(document) for document in documents] or [1], np.int64)
+        width = int(lengths.max()) if self.layout == "padded" else 0
+        ids, positions, starts = self._tokens(documents, lengths, width)
+        rows, labels, weights, groups = self._scored_rows(documents, starts)
+        packed = self.layout == "packed"
+        shape = (1, -1) if packed else (len(lengths), width)
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        return Batch(
+            input_ids=torch.from_numpy(ids).reshape(shape),
+            position_ids=torch.from_numpy(positions).reshape(shape),
+            cu_seqlens=torch.from_numpy(bounds.astype(np.int32)) if packed else None,
+            max_seqlen=int(lengths.max()),
+            row_index=torch.from_numpy(rows),
+            labels=torch.from_numpy(labels),
+            weights=torch.from_numpy(weights),
+            groups=torch.from_numpy(groups),
+            num_groups=NUM_GROUPS,
+            tokens=int(lengths.sum()) if documents else 0,
+        )
+
+    def _tokens(
+        self, documents: Sequence[Document], lengths: np.ndarray, width: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Flat ids and positions, and where in them each document begins. `width` is 0 when packed."""
+        starts = np.arange(len(lengths)) * width if width else np.cumsum(lengths) - lengths
+        total = len(lengths) * width if width else int(lengths.sum())
+        ids = np.full(total, self.pad_id, np.int64)
+        for document, start in zip(documents, starts, strict=False):
+            ids[start : start + len(document)] = document.ids
+        positions = np.tile(np.arange(width), len(lengths)) if width else np.arange(total) - np.repeat(starts, lengths)
+        return ids, positions, starts
+
+    def _scored_rows(self, documents: Sequence[Document], starts: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Rows, labels, weights and groups of the scored rows of all documents."""
+        nothing = np.empty(0, np.int64)
+        columns: list[tuple[np.ndarray, ...]] = [(nothing, nothing, nothing.astype(np.float32), nothing)]
+        for document, start in zip(documents, starts.tolist(), strict=False):
+            runs = document.run_table
+            kinds = np.repeat(runs.kinds, runs.lengths)[1:]
+            attempts = np.repeat(runs.attempts, runs.lengths)[1:]
+            targets = np.nonzero(self._scored[kinds])[0]
+            kinds = kinds[targets]
+            columns.append(
+                (
+                    targets + start,
+                    document.ids[1:][targets].astype(np.int64),
+                    self._weights[kinds],
+                    encode_groups(kinds, domain_index(document.domain), attempts[targets]),
+                )
+            )
+        return tuple(np.concatenate(column) for column in zip(*columns, strict=True))

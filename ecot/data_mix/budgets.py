@@ -1,0 +1,145 @@
+"""Nested token budgets: one seeded order of documents, stratified by domain; each budget is a prefix of the next."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ecot.data_mix.config import BudgetConfig, Count
+from ecot.data_mix.groups import DOMAINS, KINDS
+from ecot.errors import BudgetError
+from ecot.segments import Kind
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one budget holds; everything counts from the beginning of the order."""
+
+    name: str
+    requested: int
+    """Tokens asked for, of the kinds that `count` says."""
+    planned: int
+    """Tokens of the largest prefix of whole documents not over it."""
+    count: Count
+    documents: int
+    """The prefix is the first so many documents of the order."""
+    content_hash: str
+    """SHA-256 over the digests of the documents in order: equal hashes mean equal tokens and masks."""
+    tokens: dict[str, dict[str, int]]
+    """Domain to kind to tokens, all kinds counted whatever `count` says."""
+    repeated: int
+    """Tokens that expanded documents share with an earlier one; the rest is unique."""
+
+    @property
+    def shortfall(self) -> int:
+        """Tokens by which it stays below the request: less than one document."""
+        return self.requested - self.planned
+
+
+def document_order(lengths: np.ndarray, domains: np.ndarray, seed: int) -> np.ndarray:
+    """A seeded order in which every prefix has nearly the domain shares (in tokens) of the whole.
+
+    Documents are shuffled within their domain, then merged by how far through its domain's tokens each lies.
+
+    Args:
+        lengths: [n] tokens of each document.
+        domains: [n] domain index of each document.
+        seed: decides the shuffle.
+
+    Returns:
+        [n] int64 document indices.
+    """
+    generator = np.random.default_rng([seed, 0xD0C5])
+    order = generator.permutation(len(lengths))
+    position = np.empty(len(lengths), np.float64)
+    for domain in np.unique(domains):
+        members = order[domains[order] == domain]
+        tokens = np.cumsum(lengths[members])
+        position[members] = (tokens - lengths[members] / 2) / tokens[-1]
+    return order[np.argsort(position[order], kind="stable")]
+
+
+def counted_tokens(kind_counts: np.ndarray, count: Count) -> np.ndarray:
+    """[n] tokens of each document that a budget counts, from its [n, 4] tokens per kind."""
+    if count is Count.ALL:
+        return kind_counts.sum(axis=1)
+    kinds = [Kind.THINKING] if count is Count.THINKING else [Kind.THINKING, Kind.ANSWER]
+    return kind_counts[:, kinds].sum(axis=1)
+
+
+def make_budgets(
+    configs: Sequence[BudgetConfig],
+    count: Count,
+    order: np.ndarray,
+    kind_counts: np.ndarray,
+    domains: np.ndarray,
+    repeated: np.ndarray,
+    digests: Sequence[bytes],
+) -> list[Budget]:
+    """The budgets, in ascending order.
+
+    Raises:
+        BudgetError: the documents hold fewer tokens than the largest budget, or a budget holds no document.
+    """
+    totals = np.cumsum(counted_tokens(kind_counts, count)[order])
+    available = int(totals[-1]) if len(totals) else 0
+    largest = configs[-1]
+    if available < largest.tokens:
+        raise BudgetError(
+            f"budget {largest.name!r} asks for {largest.tokens:,} tokens (count: {count}) and the documents hold "
+            f"{available:,}: {largest.tokens - available:,} are missing; raise synthesis.train_trajectories, add "
+            "data.sources, or lower data.budgets"
+        )
+    budgets = []
+    digest, done = hashlib.sha256(), 0
+    for config in configs:
+        documents = int(np.searchsorted(totals, config.tokens, side="right"))
+        if documents == done:
+            raise BudgetError(
+                f"budget {config.name!r} of {config.tokens:,} tokens adds no whole document: the next one has "
+                f"{int(totals[done]) - (int(totals[done - 1]) if done else 0):,} tokens; raise it"
+            )
+        for index in order[done:documents]:
+            digest.update(digests[index])
+        done = documents
+        members = order[:documents]
+        budgets.append(
+            Budget(
+                name=config.name,
+                requested=config.tokens,
+                planned=int(totals[documents - 1]),
+                count=count,
+                documents=documents,
+                content_hash=digest.hexdigest(),
+                tokens=tokens_by_domain_and_kind(kind_counts[members], domains[members]),
+                repeated=int(repeated[members].sum()),
+            )
+        )
+    return budgets
+
+
+def tokens_by_domain_and_kind(kind_counts: np.ndarray, domains: np.ndarray) -> dict[str, dict[str, int]]:
+    """Domain to kind to tokens, for domains that occur."""
+    table: dict[str, dict[str, int]] = {}
+    for index, domain in enumerate(DOMAINS):
+        members = domains == index
+        if members.any():
+            sums = kind_counts[members].sum(axis=0)
+            table[str(domain)] = {kind.name.lower(): int(sums[kind]) for kind in KINDS}
+    return table
+
+
+def flatten_counts(tokens: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """`by_kind` and `by_domain` sums of a domain-to-kind table, and `all` and `supervised`."""
+    by_kind = {kind.name.lower(): sum(row[kind.name.lower()] for row in tokens.values()) for kind in KINDS}
+    by_domain = {domain: sum(row.values()) for domain, row in tokens.items()}
+    return {
+        "all": sum(by_domain.values()),
+        "supervised": by_kind["thinking"] + by_kind["answer"],
+        "by_kind": by_kind,
+        "by_domain": by_domain,
+    }

@@ -1,0 +1,181 @@
+"""The `data` section of a run: sources, tokenizer, rendering, filters, budgets and packing."""
+
+from __future__ import annotations
+
+import itertools
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ecot.config import Config
+from ecot.outcomes import Domain, Label
+
+
+class TemplateChoice(StrEnum):
+    """Whose chat template renders the conversations."""
+
+    BASE = "base"
+    """The tokenizer's own."""
+    SHIPPED = "shipped"
+    """ChatML of this package, which keeps thinking and every turn; it travels with the export."""
+
+
+class ObservationRole(StrEnum):
+    """The role under which feedback of tools reaches the model."""
+
+    USER = "user"
+    TOOL = "tool"
+
+
+class PastThinking(StrEnum):
+    """What becomes of the thinking of turns before the last one."""
+
+    KEEP = "keep"
+    """It stays: the template must render it."""
+    STRIP = "strip"
+    """The template removes it, as at inference; only thoughts that are still there are trained."""
+    EXPAND = "expand"
+    """One document per assistant turn, exactly as inference sees it; only its last turn is supervised."""
+
+
+class OverLong(StrEnum):
+    """What becomes of a trajectory longer than a pack."""
+
+    CUT_TURNS = "cut_turns"
+    """Its last turns are left out until it fits."""
+    DROP = "drop"
+
+
+class Count(StrEnum):
+    """Which tokens a budget counts."""
+
+    ALL = "all"
+    SUPERVISED = "supervised"
+    THINKING = "thinking"
+
+
+class SourceConfig(Config):
+    """One file of trajectories."""
+
+    path: Path
+    """JSONL or Parquet, one trajectory a row."""
+    domains: tuple[Domain, ...] = ()
+    """Take rows of these domains only; all when empty."""
+
+
+class TrainTokenizerConfig(Config):
+    """A byte-level BPE tokenizer trained on the run's own training trajectories."""
+
+    vocab_size: int = Field(default=4096, ge=512)
+    """Size of the vocabulary, the 256 bytes and the special tokens included."""
+    min_frequency: int = Field(default=2, ge=1)
+    """A pair of tokens seen less often than this is not merged."""
+
+
+class TokenizerConfig(Config):
+    """Where the tokenizer comes from: exactly one of the two."""
+
+    path: Path | None = None
+    """A folder with a fast tokenizer in Hugging Face format."""
+    train: TrainTokenizerConfig | None = None
+    """Train one on the run's training trajectories."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.path is None) == (self.train is None):
+            raise ValueError("give either tokenizer.path (a folder) or tokenizer.train (a section), not both or none")
+        return self
+
+
+class FilterConfig(Config):
+    """What is left out before budgets are made, each counted in rows and tokens."""
+
+    exact_duplicates: bool = True
+    """Leave out a trajectory whose normalised text and code equal an earlier one's."""
+    verdicts: tuple[Label, ...] = ()
+    """Keep trajectories whose last attempt has one of these labels; all when empty."""
+
+
+class BudgetConfig(Config):
+    """One token budget; its documents are a prefix of those of the next larger one."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    """Names the milestone: letters, digits, `.`, `_` and `-`."""
+    tokens: int = Field(gt=0)
+    """Tokens of the kinds that `count` says, padding never among them."""
+
+
+class PackingConfig(Config):
+    """How documents become packs and packs become steps."""
+
+    pack_tokens: int = Field(gt=0)
+    """Capacity of one pack in tokens; no document is longer."""
+    global_batch_tokens: int = Field(gt=0)
+    """Capacity of one optimizer step over all ranks; a multiple of `pack_tokens`."""
+    attention_crossover: int = Field(default=99_000, gt=0)
+    """Document length in tokens at which attention costs as much as everything linear in the length: parameters /
+    (layers x attention width). 99,000 for the 32B of the paper; only the balance of steps depends on it."""
+
+    @model_validator(mode="after")
+    def _whole_packs(self) -> Self:
+        if self.global_batch_tokens % self.pack_tokens:
+            below = max(1, self.global_batch_tokens // self.pack_tokens) * self.pack_tokens
+            raise ValueError(
+                f"global_batch_tokens ({self.global_batch_tokens}) must be a multiple of pack_tokens "
+                f"({self.pack_tokens}); the nearest are {below} and {below + self.pack_tokens}"
+            )
+        return self
+
+    @property
+    def packs_per_step(self) -> int:
+        """P: packs in one optimizer step, over all ranks and accumulation."""
+        return self.global_batch_tokens // self.pack_tokens
+
+
+class DataConfig(Config):
+    """From trajectories to a plan of packs."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    """Training trajectories; the run's own `trajectories/train.parquet` (or `.jsonl`) when empty."""
+    heldout: SourceConfig | None = None
+    """Held-out trajectories; the run's own `trajectories/heldout.parquet` (or `.jsonl`) when absent."""
+    tokenizer: TokenizerConfig
+    template: TemplateChoice = TemplateChoice.SHIPPED
+    """Whose chat template renders the conversations; `shipped` travels with the export."""
+    observation_role: ObservationRole = ObservationRole.TOOL
+    """The role of tool feedback, the same for the engine, training and evaluation."""
+    past_thinking: PastThinking = PastThinking.KEEP
+    """Whether thinking of earlier turns stays in the context."""
+    over_long: OverLong = OverLong.CUT_TURNS
+    """What becomes of trajectories longer than `packing.pack_tokens`."""
+    max_lost: float = Field(default=0.05, ge=0, le=1)
+    """Stop when over-long trajectories lose more than this share of the supervised tokens."""
+    max_refused: float = Field(default=0.01, ge=0, le=1)
+    """Stop when more than this share of the rows is refused (see `refused.jsonl` in the store)."""
+    filters: FilterConfig = FilterConfig()
+    budgets: tuple[BudgetConfig, ...] = Field(min_length=1)
+    """Nested budgets, in ascending order; each ends at a milestone."""
+    count: Count = Count.ALL
+    """Which tokens a budget counts."""
+    packing: PackingConfig
+
+    @model_validator(mode="after")
+    def _ascending_budgets(self) -> Self:
+        names = [budget.name for budget in self.budgets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"budgets: names must differ, given: {', '.join(names)}")
+        tokens = [budget.tokens for budget in self.budgets]
+        if any(later <= earlier for earlier, later in itertools.pairwise(tokens)):
+            raise ValueError(f"budgets: tokens must ascend, since each is a prefix of the next; given: {tokens}")
+        return self
+
+    @model_validator(mode="after")
+    def _own_tokenizer_needs_the_shipped_template(self) -> Self:
+        if self.tokenizer.train is not None and self.template is TemplateChoice.BASE:
+            raise ValueError(
+                "template: base needs a tokenizer with a chat template of its own, and one trained by the run has "
+                "none; set template: shipped, or give tokenizer.path"
+            )
+        return self

@@ -1,0 +1,212 @@
+"""Kinds and attempts for a conversation of a given shape: which parts of a rendering are supervised, and as what.
+
+For each assistant turn the generation prompt is rendered as inference would render it; what follows it, through the
+end-of-turn token, is supervised. A template that loses text, rewrites earlier turns or has no end of turn is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ecot.data_mix.config import PastThinking
+from ecot.data_mix.skeleton import Field, Shape, Skeleton, Slot, describe, fields_of, probe
+from ecot.data_mix.templates import END_THINK, THINK
+from ecot.errors import TemplateError
+from ecot.segments import Kind
+
+SHIPPED_REMEDY = "set template: shipped"
+PAST_REMEDY = f"{SHIPPED_REMEDY}, or past_thinking: strip or expand"
+
+
+class Piece(NamedTuple):
+    """A stretch of a rendering: literal text of the template, or a message's text in its slot."""
+
+    literal: str
+    """Empty when `slot` is given."""
+    slot: Slot | None
+    kind: Kind
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How every conversation of one shape is rendered and masked."""
+
+    skeleton: Skeleton
+    pieces: tuple[Piece, ...]
+    turn_starts: tuple[int, ...]
+    """For each supervised turn the index of its first piece: where the generation prompt ends."""
+    removed_thoughts: tuple[int, ...]
+    """Messages whose thinking the template leaves out."""
+
+
+class _Turn(NamedTuple):
+    """A supervised stretch in the coordinates of the skeleton's source."""
+
+    start: int
+    answer_start: int
+    end: int
+    before_answer: Kind
+    """The kind of what stands before the answer."""
+    supervised: bool
+
+
+class LayoutFinder:
+    """Finds layouts for one tokenizer and one choice of `past_thinking`."""
+
+    def __init__(self, tokenizer: Any, past_thinking: PastThinking) -> None:
+        self.tokenizer = tokenizer
+        self.past_thinking = past_thinking
+        self.control = control_pattern(tokenizer)
+        self._layouts: dict[Shape, Layout] = {}
+        self._probes: dict[tuple[Shape, bool], Skeleton] = {}
+
+    def find(self, shape: Shape) -> Layout:
+        """The layout of a shape, remembered.
+
+        Raises:
+            TemplateError: names what the template loses and the remedy.
+        """
+        if shape not in self._layouts:
+            if len(self._layouts) >= 4096:  # shapes of long general chats need not all be remembered
+                self._layouts.clear()
+                self._probes.clear()
+            self._layouts[shape] = self._find(shape)
+        return self._layouts[shape]
+
+    def _find(self, shape: Shape) -> Layout:
+        skeleton = self._probe(shape, False)
+        last = max(index for index, message in enumerate(shape) if message.role == "assistant")
+        removed = self._check_nothing_lost(shape, skeleton, last)
+        only_last = self.past_thinking is PastThinking.EXPAND
+        turns = [
+            self._turn(shape, skeleton, index, supervised=index == last or not only_last)
+            for index, message in enumerate(shape)
+            if message.role == "assistant"
+        ]
+        pieces, starts = _cut(skeleton, turns, shape)
+        return Layout(skeleton, tuple(pieces), tuple(starts), removed)
+
+    def _probe(self, shape: Shape, generation_prompt: bool) -> Skeleton:
+        key = (shape, generation_prompt)
+        if key not in self._probes:
+            self._probes[key] = probe(self.tokenizer, shape, generation_prompt)
+        return self._probes[key]
+
+    def _check_nothing_lost(self, shape: Shape, skeleton: Skeleton, last: int) -> tuple[int, ...]:
+        rendered = set(skeleton.fields)
+        removed = []
+        for field in fields_of(shape):
+            if field in rendered:
+                continue
+            past = field.part == "t" and field.message < last
+            if past and self.past_thinking is not PastThinking.KEEP:
+                removed.append(field.message)
+                continue
+            raise TemplateError(
+                f"the chat template loses the {describe(field, shape)} of a conversation of {len(shape)} messages; "
+                + (PAST_REMEDY if past else SHIPPED_REMEDY)
+            )
+        if list(skeleton.fields) != sorted(skeleton.fields, key=lambda field: (field.message, field.part == "c")):
+            raise TemplateError(f"the chat template changes the order of messages; {SHIPPED_REMEDY}")
+        return tuple(removed)
+
+    def _turn(self, shape: Shape, skeleton: Skeleton, index: int, supervised: bool) -> _Turn:
+        start = self._turn_start(shape, skeleton, index)
+        positions = _sentinel_positions(skeleton)
+        thinking, content = (positions.get(Field(index, part)) for part in ("t", "c"))
+        texts_end = max([start] + [end for position in (thinking, content) if position for end in position[1:]])
+        following = [begin for begin, _ in positions.values() if begin >= texts_end]
+        match = self.control.search(skeleton.source, texts_end, min(following, default=len(skeleton.source)))
+        if match is None:
+            raise TemplateError(
+                f"no special token ends message {index} (assistant), so stopping would never be learned; "
+                + SHIPPED_REMEDY
+            )
+        answer_start = content[0] if content else match.start()
+        before = Kind.THINKING if thinking else Kind.ANSWER
+        if not thinking and END_THINK in skeleton.source[start:answer_start]:
+            before = Kind.PROMPT  # an empty thought that the template wrote by itself is no target
+        return _Turn(start, answer_start, match.end(), before, supervised)
+
+    def _turn_start(self, shape: Shape, skeleton: Skeleton, index: int) -> int:
+        """Where the generation prompt of a turn ends in the skeleton's source."""
+        source = skeleton.source
+        prompt = self._probe(shape[:index], True).source
+        if source.startswith(prompt):
+            return len(prompt)
+        if self.past_thinking is PastThinking.KEEP:
+            raise TemplateError(
+                f"the chat template renders what comes before message {index} (assistant) otherwise once the message "
+                f"is there, so training and inference would differ; {PAST_REMEDY}"
+            )
+        bare = self._probe(shape[:index], False).source
+        positions = _sentinel_positions(skeleton)
+        own = [begin for field, (begin, _) in positions.items() if field.message == index]
+        if not own or not prompt.startswith(bare):
+            raise TemplateError(f"cannot tell where message {index} (assistant) begins; {SHIPPED_REMEDY}")
+        header = prompt[len(bare) :]
+        before = max([end for _, end in positions.values() if end <= min(own)], default=0)
+        found = source.rfind(header, before, min(own))
+        if found >= 0:
+            return found + len(header)
+        # The generation prompt opens a thought that is not there any more: what precedes the text is a part of it.
+        if any(source[before : min(own)].endswith(header[:length]) for length in range(1, len(header))):
+            return min(own)
+        raise TemplateError(f"cannot tell where message {index} (assistant) begins; {SHIPPED_REMEDY}")
+
+
+def control_pattern(tokenizer: Any) -> re.Pattern[str]:
+    """Matches the special tokens of a tokenizer, the thinking tags left aside.
+
+    Raises:
+        TemplateError: the tokenizer has none.
+    """
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    special = [text for text in special if text not in (THINK, END_THINK)]
+    if not special:
+        raise TemplateError("the tokenizer has no special token, so no turn could end")
+    return re.compile("|".join(re.escape(text) for text in sorted(special, key=len, reverse=True)))
+
+
+def _sentinel_positions(skeleton: Skeleton) -> dict[Field, tuple[int, int]]:
+    """Where each field's sentinel stands in the source, as (begin, end)."""
+    positions, end = {}, 0
+    for slot in skeleton.slots:
+        begin = end + len(slot.literal)
+        end = skeleton.source.index("\ue0f1", begin) + 1
+        positions[slot.field] = (begin, end)
+    return positions
+
+
+def _cut(skeleton: Skeleton, turns: Sequence[_Turn], shape: Shape) -> tuple[list[Piece], list[int]]:
+    """Cut the skeleton into pieces of one kind and attempt each, and say which piece begins each supervised turn."""
+    positions = _sentinel_positions(skeleton)
+    edges = {0, len(skeleton.source)}
+    edges.update(edge for turn in turns for edge in (turn.start, turn.answer_start, turn.end))
+    edges.update(edge for position in positions.values() for edge in position)
+    slots = {positions[slot.field][0]: slot for slot in skeleton.slots}
+    ordered = sorted(edges)
+    supervised_starts = {turn.start for turn in turns if turn.supervised}
+    pieces: list[Piece] = []
+    starts: list[int] = []
+    for begin, end in itertools.pairwise(ordered):
+        if begin in supervised_starts:
+            starts.append(len(pieces))
+        attempt = sum(turn.start <= begin for turn in turns)
+        kind = _kind(begin, turns[attempt - 1] if attempt else None)
+        slot = slots.get(begin)
+        if slot is not None and shape[slot.field.message].observation:
+            kind = Kind.OBSERVATION
+        pieces.append(Piece("" if slot else skeleton.source[begin:end], slot, kind, attempt))
+    return pieces, starts
+
+
+def _kind(position: int, turn: _Turn | None) -> Kind:
+    if turn is None or position >= turn.end or not turn.supervised:
+        return Kind.PROMPT
+    return turn.before_answer if position < turn.answer_start else Kind.ANSWER

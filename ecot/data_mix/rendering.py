@@ -1,0 +1,161 @@
+"""Conversations to token ids and segments: the text of one chat template, the tokenizer's ids of it, kinds beside them.
+
+Kinds come from character offsets. A token that straddles a boundary is never supervised if any of its characters is
+not; between thinking and answer its first character decides. Straddling tokens are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ecot.data_mix.alignment import align
+from ecot.data_mix.config import ObservationRole, PastThinking
+from ecot.data_mix.layout import LayoutFinder
+from ecot.data_mix.skeleton import render_text, shape_of, to_wire
+from ecot.data_mix.templates import END_THINK, THINK
+from ecot.errors import DataError
+from ecot.segments import Kind, Run
+from ecot.trajectories import Message, Role
+
+
+class Span(NamedTuple):
+    """A stretch of characters of one kind and attempt; spans lie end to end from character 0."""
+
+    end: int
+    kind: Kind
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The text of a conversation with its spans."""
+
+    text: str
+    spans: tuple[Span, ...]
+    turn_starts: tuple[int, ...]
+    """Character at which each supervised turn begins: the end of its generation prompt."""
+    removed_thoughts: tuple[int, ...]
+    """Messages whose thinking the template left out (`past_thinking: strip` and `expand` only)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of a rendering."""
+
+    ids: np.ndarray
+    """[n] int32."""
+    runs: tuple[Run, ...]
+    straddling: int
+    """Tokens that lay over a boundary between kinds."""
+
+
+class Renderer:
+    """Renders, tokenises and masks conversations for one tokenizer and one set of choices.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer with the chat template to use.
+        observation_role: the role that feedback gets in the template.
+        past_thinking: what becomes of earlier turns' thinking.
+    """
+
+    def __init__(self, tokenizer: Any, observation_role: ObservationRole, past_thinking: PastThinking) -> None:
+        self.tokenizer = tokenizer
+        self.observation_role = observation_role
+        self.past_thinking = past_thinking
+        self._layouts = LayoutFinder(tokenizer, past_thinking)
+        # A copy of our own: without a post-processor (some trim white space off offsets), truncation or padding.
+        self._encoder = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._encoder.post_processor = None
+        self._encoder.no_truncation()
+        self._encoder.no_padding()
+
+    def documents(self, messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
+        """The conversations that a trajectory is trained as: itself, or with `expand` one per assistant turn.
+
+        With `strip` and `expand`, messages after the last assistant turn are left out, since a template strips a
+        thought as soon as something follows it.
+        """
+        turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
+        if self.past_thinking is PastThinking.KEEP:
+            yield tuple(messages)
+        elif self.past_thinking is PastThinking.STRIP:
+            yield tuple(messages[: turns[-1] + 1])
+        else:
+            for turn in turns:
+                yield tuple(messages[: turn + 1])
+
+    def render(self, messages: Sequence[Message]) -> Rendering:
+        """The text that the chat template gives, with kinds and attempts by character.
+
+        Raises:
+            TemplateError: the template loses text that must be there, for every conversation of this shape.
+            DataError: a text holds control tokens or broken Unicode, or makes the template write something else.
+        """
+        self._check_texts(messages)
+        layout = self._layouts.find(shape_of(messages, self.observation_role))
+        wire = to_wire(messages, self.observation_role)
+        parts, spans, ends = [], [], [0]
+        for piece in layout.pieces:
+            text = piece.slot.text(wire) if piece.slot else piece.literal
+            parts.append(text)
+            ends.append(ends[-1] + len(text))
+            spans.append(Span(ends[-1], piece.kind, piece.attempt))
+        text = "".join(parts)
+        rendered = render_text(self.tokenizer, wire)
+        if text != rendered:
+            raise DataError(_first_difference(text, rendered, spans))
+        starts = tuple(ends[index] for index in layout.turn_starts)
+        return Rendering(text, tuple(spans), starts, layout.removed_thoughts)
+
+    def encode(self, renderings: Sequence[Rendering]) -> list[Encoded | DataError]:
+        """Token ids and runs of each rendering; an error in place of one whose tokens differ from inference's."""
+        encodings = self._encoder.encode_batch([r.text for r in renderings], add_special_tokens=False)
+        return [self._encode(*pair) for pair in zip(renderings, encodings, strict=True)]
+
+    def _encode(self, rendering: Rendering, encoding: Any) -> Encoded | DataError:
+        aligned = align(np.array(encoding.offsets, np.int64).reshape(-1, 2), rendering.spans, rendering.turn_starts)
+        if aligned.crossed_turn is not None:
+            return DataError(
+                f"the text of an assistant turn begins with {rendering.text[aligned.crossed_turn :][:10]!r}, which "
+                "merges with the template's header into one token, unlike at inference; strip it"
+            )
+        return Encoded(np.array(encoding.ids, np.int32), aligned.runs, aligned.straddling)
+
+    def generation_prompt(self, messages: Sequence[Message]) -> str:
+        """The text that inference continues after `messages`."""
+        return render_text(self.tokenizer, to_wire(messages, self.observation_role), generation_prompt=True)
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokenizer's ids of a text, nothing added."""
+        return self._encoder.encode(text, add_special_tokens=False).ids
+
+    def _check_texts(self, messages: Sequence[Message]) -> None:
+        for index, message in enumerate(messages):
+            for name, text in (("content", message.content), ("reasoning_content", message.reasoning_content or "")):
+                place = f"field 'messages.{index}.{name}'"
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise DataError(f"{place}: not valid Unicode ({error.reason} at {error.start})") from error
+                if match := self._layouts.control.search(text):
+                    raise DataError(f"{place}: holds the control token {match[0]!r} as text; remove or escape it")
+                if "\ue0f0" in text:
+                    raise DataError(f"{place}: holds the private-use character U+E0F0, which marks texts here")
+                if message.role is Role.ASSISTANT and (THINK in text or END_THINK in text):
+                    tag = THINK if THINK in text else END_THINK
+                    raise DataError(f"{place}: holds {tag!r}; thinking belongs into reasoning_content, without tags")
+
+
+def _first_difference(expected: str, rendered: str, spans: Sequence[Span]) -> str:
+    pairs = zip(expected, rendered, strict=False)
+    place = next((i for i, (left, right) in enumerate(pairs) if left != right), min(len(expected), len(rendered)))
+    attempt = next((span.attempt for span in spans if span.end > place), 0)
+    return (
+        f"the chat template renders this conversation otherwise than others of its shape, from attempt {attempt} on: "
+        f"{rendered[place : place + 40]!r} in place of {expected[place : place + 40]!r}; set template: shipped"
+    )

@@ -1,0 +1,181 @@
+"""Documents tokenised once, read in place from disk.
+
+A store is a folder of shards and `store.json`. A shard holds `ids.npy` ([tokens] int32), `runs.npy` ([runs, 3] int32:
+length, kind, attempt) and `documents.arrow`, a row of metadata per document. All are memory-mapped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ecot.data_mix.groups import DOMAINS
+from ecot.data_mix.ledger import Ledger
+from ecot.errors import DataError
+from ecot.outcomes import Domain, Label
+from ecot.segments import Kind, Run
+
+MANIFEST = "store.json"
+IDS, RUNS, DOCUMENTS = "ids.npy", "runs.npy", "documents.arrow"
+SCHEMA = pa.schema(
+    [
+        ("trajectory_id", pa.string()),
+        ("task_id", pa.string()),
+        ("domain", pa.int8()),
+        ("verdict", pa.string()),
+        ("attempt_labels", pa.list_(pa.string())),
+        ("place", pa.string()),
+        ("cut", pa.bool_()),
+        ("tokens", pa.int32()),
+        ("runs", pa.int32()),
+        ("repeated", pa.int32()),
+        ("prompt", pa.int32()),
+        ("thinking", pa.int32()),
+        ("answer", pa.int32()),
+        ("observation", pa.int32()),
+        ("digest", pa.binary(16)),
+    ]
+)
+"""`documents.arrow`: `domain` is an index into `groups.DOMAINS`; from `tokens` on, counts and a content digest."""
+
+
+class RunTable(NamedTuple):
+    """The runs of a document as columns."""
+
+    lengths: np.ndarray
+    kinds: np.ndarray
+    attempts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Document:
+    """One tokenised conversation."""
+
+    ids: np.ndarray
+    """[n] int32, read-only."""
+    run_table: RunTable
+    """[runs] int32 each."""
+    domain: Domain
+    trajectory_id: str
+    task_id: str
+    verdict: Label
+    """The label of the trajectory's last attempt, also when the document was cut before it."""
+    attempt_labels: tuple[Label | None, ...]
+    """Entry k - 1 is the outcome of attempt k; None where nothing was executed."""
+    place: str
+    """File and row that it comes from."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs one by one."""
+        columns = (column.tolist() for column in self.run_table)
+        return tuple(Run(length, Kind(kind), attempt) for length, kind, attempt in zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class _Shard:
+    """The mapped files of one shard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ids = np.load(folder / IDS, mmap_mode="r")
+        self.runs = np.load(folder / RUNS, mmap_mode="r")
+        self.table = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS))).read_all()
+        self.token_offsets = _offsets(self.column("tokens"))
+        self.run_offsets = _offsets(self.column("runs"))
+
+    def column(self, name: str) -> np.ndarray:
+        return self.table.column(name).to_numpy()
+
+
+class DocumentStore:
+    """Read access to a store. Opening maps files; nothing is read before it is asked for.
+
+    Raises:
+        DataError: there is no complete store in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
+            raise DataError(f"{folder} holds no complete document store; `ecot plan CONFIG` makes it")
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
+        self._shards = [_Shard(folder / name) for name in self.manifest["shards"]]
+        self._first = _offsets(np.array([len(shard.table) for shard in self._shards], np.int64))
+
+    @classmethod
+    def open(cls, folder: Path) -> DocumentStore:
+        """Open the store in `folder`."""
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitem__(self, index: int) -> Document:
+        if not 0 <= index < len(self):
+            raise IndexError(f"document {index} of {len(self)}")
+        number = int(np.searchsorted(self._first, index, side="right")) - 1
+        shard, row = self._shards[number], index - int(self._first[number])
+        values = {name: shard.table.column(name)[row].as_py() for name in SCHEMA.names[:6]}
+        runs = shard.runs[shard.run_offsets[row] : shard.run_offsets[row + 1]]
+        return Document(
+            ids=shard.ids[shard.token_offsets[row] : shard.token_offsets[row + 1]],
+            run_table=RunTable(runs[:, 0], runs[:, 1], runs[:, 2]),
+            domain=DOMAINS[values["domain"]],
+            trajectory_id=values["trajectory_id"],
+            task_id=values["task_id"],
+            verdict=Label(values["verdict"]),
+            attempt_labels=tuple(Label(label) if label else None for label in values["attempt_labels"]),
+            place=values["place"],
+        )
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the store was made from."""
+        return self.manifest["key"]
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was kept, cut, left out and refused."""
+        return Ledger.from_json(self.manifest["ledger"])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """[documents] int64 tokens of each document."""
+        return self._column("tokens")
+
+    @cached_property
+    def domains(self) -> np.ndarray:
+        """[documents] int64 index of each document's domain."""
+        return self._column("domain")
+
+    @cached_property
+    def repeated(self) -> np.ndarray:
+        """[documents] int64 tokens that an earlier document of the same trajectory begins with as well."""
+        return self._column("repeated")
+
+    @cached_property
+    def kind_counts(self) -> np.ndarray:
+        """[documents, 4] int64 tokens of each kind (prompt, thinking, answer, observation)."""
+        return np.stack([self._column(kind) for kind in ("prompt", "thinking", "answer", "observation")], axis=1)
+
+    def digests(self) -> list[bytes]:
+        """A 16-byte digest of each document's ids and runs."""
+        return [digest for shard in self._shards for digest in shard.table.column("digest").to_pylist()]
+
+    def _column(self, name: str) -> np.ndarray:
+        columns = [shard.column(name) for shard in self._shards]
+        return np.concatenate([*columns, np.empty(0, np.int64)]).astype(np.int64)
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """[n + 1] int64: where each of consecutive stretches begins, and the end."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
