@@ -69,7 +69,8 @@ def linear_cross_entropy_op(
     keeps = keeps_logit_gradient(num_trained, chunk_rows, compute_dtype)
     with torch.autocast(hidden_TD.device.type, enabled=False):
         weight = _dense(weight_VD.to(compute_dtype))
-        weights_n, scale = weights_n.to(exact), scale.to(exact)
+        labels_n, groups_n = labels_n.contiguous(), groups_n.contiguous()
+        weights_n, scale = weights_n.to(exact).contiguous(), scale.to(exact)
         factors_n = weights_n * scale if folds_scale(compute_dtype) else weights_n
         nll_n, lse_n, hits_n = torch.empty(3, num_rows, dtype=exact, device=hidden_TD.device)
         d_rows, d_weight = _gradient_buffers(

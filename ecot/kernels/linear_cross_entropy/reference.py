@@ -21,7 +21,7 @@ def softmax_grad_(
     z_loss: float,
     with_grad: bool,
 ) -> None:
-    """Score each row of logits and, with `with_grad`, overwrite it with its gradient.
+    """Score each row of logits and, with `with_grad`, overwrite it with its gradient (otherwise with anything).
 
     Writes `nll_C` (negative log-likelihood of the label), `lse_C` (logsumexp) and `hits_C` (1.0 where the label is the
     argmax). The gradient is that of `factors_C * (nll + z_loss * lse**2)` with respect to the logits as given, that is
