@@ -9,22 +9,16 @@ from pydantic import Field, model_validator
 from ecot.config import Config
 
 
-class BackendConfig(Config):
-    """Who executes the model's code."""
-
-    name: str = "icarus"
-    """Name in the registry of backends."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of that backend."""
-
-
 class EvalConfig(Config):
     """Loss on held-out documents, and the model's own completions of held-out tasks, executed."""
 
-    backend: BackendConfig = BackendConfig()
-    """The environment in which completions are judged."""
-    tasks: str = "builtin:chip_design"
-    """Where the tasks of the held-out trajectories are found: a folder of bundles, or a `builtin:` name."""
+    tasks: str | None = None
+    """Where the tasks of the held-out trajectories are found: a folder of bundles or a `builtin:` name; those of the
+    `synthesis` section when absent."""
+    backend: str | None = None
+    """Which backend executes the completions; that of the `synthesis` section when absent."""
+    backend_options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to `backend` as they stand."""
     num_tasks: int | None = Field(default=None, ge=1)
     """Use only so many held-out tasks, in the order of their ids; all when absent."""
     samples: int = Field(default=1, ge=1)
@@ -54,6 +48,12 @@ class EvalConfig(Config):
             )
         if self.temperature == 0 and self.top_p < 1:
             raise ValueError("top_p has no effect at temperature 0; set temperature above 0, or leave top_p away")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_a_backend(self) -> Self:
+        if self.backend is None and self.backend_options:
+            raise ValueError("backend_options are given without a backend; name the backend too")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,202 @@
+"""The model's own attempts at held-out tasks: prompted as in training, executed for real, kept as trajectories.
+
+All conversations advance together, one attempt a round: generate in batches, execute together, and show the outcome to
+those that may correct themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from ecot.answers import extract_code
+from ecot.data_mix.layout import control_pattern
+from ecot.data_mix.parsing import parse_completion
+from ecot.data_mix.rendering import Renderer
+from ecot.data_mix.templates import THINK
+from ecot.errors import ConfigError, ToolError
+from ecot.eval.config import EvalConfig
+from ecot.eval.generation import BatchGenerator, Generated
+from ecot.outcomes import Execution, Label, Stage
+from ecot.synthesis.observation import observation_text
+from ecot.synthesis.router import Prompt, build_prompt
+from ecot.synthesis.slots import derive_seed
+from ecot.tasks.bundle import Task
+from ecot.trajectories import Attempt, Message, Provenance, Role, Trajectory
+
+Execute = Callable[[Sequence[tuple[Task, str]]], list[Execution]]
+"""Runs candidates on the real backend, results in order."""
+
+
+@dataclass
+class _Conversation:
+    """A task being worked on."""
+
+    task: Task
+    sample: int
+    prompt: Prompt
+    messages: list[Message]
+    attempts: list[Attempt] = field(default_factory=list)
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    """Per attempt what `provenance.details` keeps of it."""
+    next_ids: list[int] = field(default_factory=list)
+    thinking_opened: bool = False
+    out_of_room: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.attempts) and self.attempts[-1].label is Label.PASS
+
+
+class Completer:
+    """Lets a model attempt tasks.
+
+    Args:
+        generator: the model.
+        renderer: the run's template, observation role and treatment of past thinking.
+        execute: the real backend.
+        fingerprint: of that backend; kept with attempts that hold no code.
+        config: samples, corrections and seed.
+        name: the model's name in the trajectories.
+    """
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        renderer: Renderer,
+        execute: Execute,
+        fingerprint: str,
+        config: EvalConfig,
+        name: str,
+    ) -> None:
+        self.generator = generator
+        self.renderer = renderer
+        self.execute = execute
+        self.fingerprint = fingerprint
+        self.config = config
+        self.name = name
+        self.control = control_pattern(renderer.tokenizer)
+
+    def complete(
+        self, tasks: Sequence[Task], progress: Callable[[int, int, str], None] = lambda done, total, note: None
+    ) -> list[Trajectory]:
+        """Attempt every task `samples` times, with up to `max_corrections` corrections each.
+
+        Raises:
+            ConfigError: a prompt and `max_new_tokens` do not fit the model's positions together.
+            ToolError: the backend broke.
+        """
+        conversations = [self._open(task, sample) for task in tasks for sample in range(self.config.samples)]
+        for attempt in range(1 + self.config.max_corrections):
+            active = [conversation for conversation in conversations if self._may_go_on(conversation)]
+            if not active:
+                break
+            self._judge(active, self._generate(active, attempt, progress))
+        return [self._close(conversation) for conversation in conversations]
+
+    def _open(self, task: Task, sample: int) -> _Conversation:
+        # The wording of the request varies as it does in training; it depends on the sample, never on the model.
+        prompt = build_prompt(task, Random(derive_seed("eval", self.config.seed, task.id, sample)))
+        return _Conversation(task, sample, prompt, list(prompt.messages))
+
+    def _may_go_on(self, conversation: _Conversation) -> bool:
+        """Whether there is something left to try and room to write it; prepares the prompt."""
+        if conversation.passed or conversation.out_of_room:
+            return False
+        text = self.renderer.generation_prompt(conversation.messages)
+        conversation.next_ids = self.renderer.token_ids(text)
+        conversation.thinking_opened = text.rstrip().endswith(THINK)
+        room = self.generator.longest_prompt
+        if len(conversation.next_ids) <= room:
+            return True
+        if not conversation.attempts:
+            raise ConfigError(
+                f"the prompt of task {conversation.task.id} has {len(conversation.next_ids)} tokens; with "
+                f"eval.max_new_tokens {self.config.max_new_tokens} the model has room for {room}; lower max_new_tokens"
+            )
+        conversation.out_of_room = True
+        return False
+
+    def _generate(
+        self, active: Sequence[_Conversation], attempt: int, progress: Callable[[int, int, str], None]
+    ) -> list[Generated]:
+        def show(done: int) -> None:
+            progress(done, len(active), f"attempt {attempt + 1}")
+
+        seeds = [self._seed(conversation, attempt) for conversation in active]
+        return self.generator.generate([conversation.next_ids for conversation in active], seeds, show)
+
+    def _seed(self, conversation: _Conversation, attempt: int) -> int:
+        return derive_seed("eval", self.config.seed, conversation.task.id, conversation.sample, attempt)
+
+    def _judge(self, active: Sequence[_Conversation], generated: Sequence[Generated]) -> None:
+        """Parse, execute and append one attempt to each conversation."""
+        codes = [self._say(*pair) for pair in zip(active, generated, strict=True)]
+        jobs = [(c.task, code) for c, code in zip(active, codes, strict=True) if code is not None]
+        executions = iter(self.execute(jobs))
+        for conversation, code in zip(active, codes, strict=True):
+            nothing = missing_code(conversation.task.language, self.fingerprint)
+            execution = nothing if code is None else next(executions)
+            if execution.label is Label.TOOL_ERROR:
+                raise ToolError(f"task {conversation.task.id}: {execution.diagnostics or 'the tool failed'}")
+            index = len(conversation.messages) - 1
+            conversation.attempts.append(_attempt(index, code, execution))
+            conversation.messages.append(Message(Role.OBSERVATION, observation_text(execution)))
+
+    def _say(self, conversation: _Conversation, generated: Generated) -> str | None:
+        """Append what the model wrote as a message, verbatim but for control tokens; returns the code in it."""
+        raw = self.renderer.tokenizer.decode(generated.ids, skip_special_tokens=False)
+        parsed = parse_completion(self.control.sub("", raw), thinking_opened=conversation.thinking_opened)
+        conversation.messages.append(Message(Role.ASSISTANT, parsed.content, parsed.thinking))
+        conversation.turns.append(
+            {
+                "prompt_tokens": len(conversation.next_ids),
+                "tokens": len(generated.ids),
+                "finished": generated.stopped,
+                "text": raw,
+            }
+        )
+        return extract_code(parsed.content, conversation.task.language)
+
+    def _close(self, conversation: _Conversation) -> Trajectory:
+        task = conversation.task
+        details = {"sample": conversation.sample, "turns": conversation.turns, "out_of_room": conversation.out_of_room}
+        return Trajectory(
+            id=f"{task.id}-{self.name}-{conversation.sample}",
+            task_id=task.id,
+            task_hash=task.hash,
+            domain=task.domain,
+            verdict=conversation.attempts[-1].label,
+            messages=tuple(conversation.messages),
+            attempts=tuple(conversation.attempts),
+            provenance=Provenance(self.name, conversation.prompt.instruction, self.config.seed, details),
+        )
+
+
+def missing_code(language: str, fingerprint: str) -> Execution:
+    """The outcome of an answer without a complete code block, in the words of the synthesis loop."""
+    return Execution(
+        label=Label.FORMAT_ERROR,
+        subcode="no_code",
+        stage=Stage.PARSE,
+        diagnostics=f"No complete fenced code block was found; give the whole answer in one ```{language} block.",
+        fingerprint=fingerprint,
+    )
+
+
+def _attempt(message_index: int, code: str | None, execution: Execution) -> Attempt:
+    return Attempt(
+        message_index=message_index,
+        code=code or "",
+        stage=execution.stage,
+        label=execution.label,
+        subcode=execution.subcode,
+        diagnostics=execution.diagnostics,
+        metrics=dict(execution.metrics),
+        seconds=execution.seconds,
+        source=execution.source,
+        confidence=execution.confidence,
+        fingerprint=execution.fingerprint,
+    )
