@@ -103,7 +103,8 @@ class LayoutFinder:
         for field in fields_of(shape):
             if field in rendered:
                 continue
-            past = field.part == "t" and field.message < last
+            assert field.part == "t", "a lost content is refused when the shape is probed"
+            past = field.message < last
             if past and self.past_thinking is not PastThinking.KEEP:
                 removed.append(field.message)
                 continue
@@ -122,7 +123,7 @@ class LayoutFinder:
         texts_end = max([start] + [end for position in (thinking, content) if position for end in position[1:]])
         following = [begin for begin, _ in positions.values() if begin >= texts_end]
         match = self.control.search(skeleton.source, texts_end, min(following, default=len(skeleton.source)))
-        if match is None:
+        if match is None or match[0] != self._end_of_turn(shape[: index + 1]):
             raise TemplateError(
                 f"no special token ends message {index} (assistant), so stopping would never be learned; "
                 + SHIPPED_REMEDY
@@ -132,6 +133,12 @@ class LayoutFinder:
         if not thinking and END_THINK in skeleton.source[start:answer_start]:
             before = Kind.PROMPT  # an empty thought that the template wrote by itself is no target
         return _Turn(start, answer_start, match.end(), before, supervised)
+
+    def _end_of_turn(self, shape: Shape) -> str | None:
+        """The special token that follows the last message's answer when nothing comes after it."""
+        answering = (*shape[:-1], shape[-1]._replace(has_content=True))
+        match = self.control.search(self._probe(answering, False).tail)
+        return match[0] if match else None
 
     def _turn_start(self, shape: Shape, skeleton: Skeleton, index: int) -> int:
         """Where the generation prompt of a turn ends in the skeleton's source."""

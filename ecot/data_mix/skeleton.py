@@ -143,7 +143,7 @@ def probe(tokenizer: Any, shape: Shape, generation_prompt: bool = False) -> Skel
     """Find the skeleton of a shape.
 
     Raises:
-        TemplateError: the template raises, or writes one text twice.
+        TemplateError: the template raises, loses a content, writes a text twice or changes what is inside one.
     """
     plain = _render_sentinels(tokenizer, shape, False, generation_prompt)
     padded = _render_sentinels(tokenizer, shape, True, generation_prompt)
@@ -152,6 +152,9 @@ def probe(tokenizer: Any, shape: Shape, generation_prompt: bool = False) -> Skel
     if len(set(fields)) < len(fields):
         twice = next(field for field in fields if fields.count(field) > 1)
         raise TemplateError(f"the chat template writes the {describe(twice, shape)} twice; set template: shipped")
+    for field in fields_of(shape):
+        if field.part == "c" and field not in fields:
+            raise TemplateError(f"the chat template loses the {describe(field, shape)}; set template: shipped")
     if padded_fields != fields:
         raise TemplateError("the chat template leaves texts out by what they contain; set template: shipped")
     trims = [_trims(*pair) for pair in zip(literals, padded_literals, strict=True)]
@@ -202,8 +205,8 @@ class _Trims(NamedTuple):
 
 def _trims(literal: str, padded: str) -> _Trims | None:
     """How the texts on both sides of a literal are trimmed, from the literal between padded sentinels."""
-    for right_text, right in zip((_RIGHT, _RIGHT.strip("\n"), ""), _TRIM_CHARACTERS, strict=True):
-        for left_text, left in zip((_LEFT, _LEFT.strip("\n"), ""), _TRIM_CHARACTERS, strict=True):
-            if right_text + literal + left_text == padded:
+    for right in _TRIM_CHARACTERS:
+        for left in _TRIM_CHARACTERS:
+            if _RIGHT.rstrip(right) + literal + _LEFT.lstrip(left) == padded:
                 return _Trims(right, left)
     return None

@@ -37,7 +37,7 @@ def make_trajectory(number, turns=None, words=12):
     for turn in range(turns):
         code = f"module m{number}_{turn};\n  assign y = {text(4)};\nendmodule"
         answer = f"{text(3)}\n```systemverilog\n{code}\n```"
-        messages.append(Message(Role.ASSISTANT, answer, f"{text(2 * words)}.\n\n{text(words)}"))
+        messages.append(Message(Role.ASSISTANT, answer, f"{text(2 * words)}\n\n{text(words)}."))
         label = Label.PASS if turn == turns - 1 else Label.COMPILATION_ERROR
         attempts.append(make_attempt(len(messages) - 1, label, code))
         messages.append(Message(Role.OBSERVATION, f"{label}\n  line {turn}: {text(5)}"))
