@@ -1,0 +1,152 @@
+"""The Icarus Verilog backend: screen the source, compile, screen the program, simulate, read the verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, harness_source, make_bench
+from ecot.backends.chip_design.judging import judge_compilation, judge_run, screen_source
+from ecot.backends.chip_design.screening import refused_calls, system_calls, unknown_calls
+from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
+from ecot.backends.chip_design.tool import IcarusTool, find_icarus
+from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.errors import DataError, ToolError
+from ecot.outcomes import Domain, Execution, Label, Stage
+from ecot.tasks.bundle import Task
+
+COMPILE_FLAGS = ("-g2012",)
+RUN_FLAGS = ("-n",)  # `$stop` ends the simulation instead of waiting for a terminal
+
+_WALL_FACTOR = 6.0
+"""Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
+
+DEFAULT_SECRET = "ecot"
+"""Public, so that labels and diagnostics are the same everywhere. See `IcarusBackend.__init__`."""
+
+
+class IcarusBackend:
+    """Runs chip design tasks on Icarus Verilog, each candidate in a sandbox."""
+
+    name = "icarus"
+    domains = frozenset({Domain.CHIP_DESIGN})
+
+    def __init__(self, *, workers: int | None = None, secret: str = DEFAULT_SECRET) -> None:
+        """Find tool and sandbox.
+
+        Args:
+            workers: executions at once; the number of cores by default.
+            secret: key of testbench names, nonces and stimuli. The default gives the same outcomes everywhere. Set
+                one of your own where candidates may have been written, with knowledge of this package, to deceive it:
+                a program that computes HMACs of its own text could work out the default's names.
+
+        Raises:
+            MissingToolError: Icarus Verilog is not installed.
+            SandboxError: no sandbox can be had.
+        """
+        self._tool: IcarusTool = find_icarus()
+        self._sandbox: Sandbox = find_sandbox()
+        self._secret = secret.encode()
+        self._slots = Slots(workers or os.cpu_count() or 1)
+        self._reference_samples: dict[str, int] = {}
+        parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(self._secret).hexdigest()]
+        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of tool, flags, secret and harness."""
+        return self._fingerprint
+
+    async def execute(self, task: Task, code: str) -> Execution:
+        """Run one candidate; see `ecot.backends.protocol.Backend`.
+
+        Raises:
+            DataError: the task is not of this domain or its bundle is incomplete.
+            ToolError: the reference does not pass, or tool or sandbox are broken.
+        """
+        if task.domain not in self.domains:
+            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+        async with self._slots.take():
+            samples = await self._samples(task)
+            started = time.monotonic()
+            execution = screen_source(code) or await self._judge(task, code, samples)
+            seconds = time.monotonic() - started
+        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
+
+    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
+        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
+        return await run_all([self.execute(task, code) for task, code in jobs])
+
+    async def _samples(self, task: Task) -> int:
+        """How many samples the reference's simulation counts; a candidate must reach as many."""
+        key = task.hash
+        if key not in self._reference_samples:
+            execution = await self._judge(task, task.reference, None)
+            if not execution.passed:
+                raise ToolError(
+                    f"task {task.id}: the reference does not pass on Icarus Verilog {self._tool.version}: "
+                    f"{execution.label} {execution.subcode}\n{execution.diagnostics}"
+                )
+            self._reference_samples[key] = int(execution.metrics["samples"])
+        return self._reference_samples[key]
+
+    async def _judge(self, task: Task, code: str, samples: int | None) -> Execution:
+        """Compile and simulate; `samples` is the count to be reached, None while the reference sets it."""
+        settings = read_settings(task)
+        bench = make_bench(task, code, self._secret)
+        compiled = await self._compile(task, code, bench, settings)
+        program = compiled.outputs.get(_program_file(bench))
+        if compiled.exit_code != 0 or program is None:
+            return judge_compilation(compiled, bench, task.entry)
+        calls = system_calls(program.decode("utf-8", "replace"))
+        if refused := refused_calls(calls):
+            text = f"{CANDIDATE_FILE}: error: {', '.join(refused)} may not be used in this environment\n"
+            return Execution(Label.PROTOCOL_VIOLATION, "sandbox_denial", Stage.COMPILE, text)
+        ran = await self._run(bench, program, settings)
+        return judge_run(ran, bench, task.entry, samples, unknown_calls(calls))
+
+    async def _compile(self, task: Task, code: str, bench: Bench, settings: ChipDesignSettings) -> SandboxResult:
+        files = {name: text.encode() for name, text in task.environment.items()}
+        files[bench.file_name] = bench.text.encode()
+        files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
+        # The testbench first, so that nothing the candidate defines or leaves open reaches it.
+        sources = (bench.file_name, CANDIDATE_FILE)
+        program = _program_file(bench)
+        return await self._sandbox.run(
+            SandboxCommand(
+                argv=(self._tool.iverilog, *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
+                inputs=files,
+                outputs=(program,),
+                limits=_limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE),
+                read_only=self._tool.read_only,
+            )
+        )
+
+    async def _run(self, bench: Bench, program: bytes, settings: ChipDesignSettings) -> SandboxResult:
+        name = _program_file(bench)
+        return await self._sandbox.run(
+            SandboxCommand(
+                argv=(self._tool.vvp, *RUN_FLAGS, name),
+                inputs={name: program},
+                limits=_limits(settings.run_seconds, settings.memory_mib, settings.output_kib * 1024),
+                read_only=self._tool.read_only,
+            )
+        )
+
+
+def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
+    return Limits(
+        cpu_seconds=cpu_seconds,
+        wall_seconds=cpu_seconds * _WALL_FACTOR,
+        memory_bytes=memory_mib * MEBIBYTE,
+        output_bytes=output_bytes,
+        processes=16,
+    )
+
+
+def _program_file(bench: Bench) -> str:
+    return f"program{bench.suffix}.vvp"

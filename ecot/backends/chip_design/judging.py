@@ -1,0 +1,110 @@
+"""From what the sandbox saw to an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise, tool_line
+from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench
+from ecot.backends.chip_design.verdict import Verdict, has_spoofed_verdict, read_verdict
+from ecot.backends.sandbox import SandboxResult
+from ecot.errors import ToolError
+from ecot.outcomes import Execution, Label, Stage
+
+MAX_SOURCE_BYTES = 1 << 20
+"""A candidate above this is refused unread; real ones have some thousand bytes."""
+
+
+def screen_source(code: str) -> Execution | None:
+    """Refuse what is not worth giving to the compiler."""
+    size = len(code.encode("utf-8", "replace"))
+    if not code.strip():
+        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
+    if size > MAX_SOURCE_BYTES:
+        text = f"{CANDIDATE_FILE}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
+        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
+    if "\0" in code:
+        # The compiler would stop reading here and judge only what stands before.
+        text = tool_line(code[: code.index("\0")].count("\n") + 1, "syntax error: NUL character in the source")
+        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
+    return None
+
+
+def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execution:
+    """The outcome of a compilation that left no program."""
+    messages = normalise(result.stderr + result.stdout, bench, entry)
+    if result.timed_out:
+        return Execution(Label.TIMEOUT, "compile", Stage.COMPILE, "the compiler was stopped: out of time\n")
+    if result.output_truncated:
+        return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.COMPILE, "the compiler was stopped: output flood\n")
+    if b"bad_alloc" in result.stderr or b"memory exhausted" in result.stderr:
+        return Execution(
+            Label.MEMORY_FAULT, "out_of_memory", Stage.COMPILE, "the compiler was stopped: out of memory\n"
+        )
+    if result.exit_code == 0:
+        raise ToolError(f"iverilog ended well but wrote no program: {messages}")
+    return Execution(Label.COMPILATION_ERROR, classify_compilation(messages), Stage.COMPILE, messages)
+
+
+def judge_run(
+    result: SandboxResult, bench: Bench, entry: str, samples: int | None, unknown: Sequence[str]
+) -> Execution:
+    """The outcome of a simulation.
+
+    Args:
+        result: what the simulator did.
+        bench: the testbench that was used.
+        entry: the candidate's module.
+        samples: how many samples have to be checked; None if this run tells.
+        unknown: system tasks of the program that the tool is not expected to know.
+    """
+    text = result.stdout.decode("utf-8", "replace")
+    if result.output_truncated:
+        return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, "the simulation was stopped: output flood\n")
+    if has_spoofed_verdict(text, bench.nonce):
+        return Execution(
+            Label.PROTOCOL_VIOLATION, "spoofed_verdict", Stage.CHECK, "the candidate printed a verdict of its own\n"
+        )
+    if result.timed_out:
+        return Execution(Label.TIMEOUT, "run", Stage.RUN, "the simulation was stopped: out of time\n")
+    verdict = read_verdict(text, bench.nonce)
+    if verdict is None or result.exit_code != 0:
+        return _failed_run(result, bench, entry)
+    if unknown:
+        # This version of the tool defines what it should not know; what that does is anyone's guess.
+        message = f"{CANDIDATE_FILE}: error: {', '.join(unknown)} may not be used in this environment\n"
+        return Execution(Label.PROTOCOL_VIOLATION, "sandbox_denial", Stage.RUN, message)
+    return _judge_verdict(verdict, samples)
+
+
+def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
+    """A simulation that ended without a verdict, or badly after it."""
+    messages = normalise(result.stderr, bench, entry)
+    fatal = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if line.startswith("FATAL:")]
+    if b"bad_alloc" in result.stderr:
+        return Execution(Label.MEMORY_FAULT, "out_of_memory", Stage.RUN, "the simulation was stopped: out of memory\n")
+    if result.signal is not None:
+        text = f"the simulator was killed by signal {result.signal}\n"
+        return Execution(Label.MEMORY_FAULT, "segv" if result.signal == 11 else "", Stage.RUN, text)
+    if "is not defined by any module" in messages:
+        return Execution(Label.RUNTIME_ERROR, "undefined_task", Stage.RUN, messages)
+    if fatal and result.exit_code != 0:
+        text = normalise(fatal[0].encode(), bench, entry)
+        return Execution(Label.RUNTIME_ERROR, "assertion", Stage.RUN, text)
+    if result.exit_code != 0:
+        return Execution(Label.RUNTIME_ERROR, "", Stage.RUN, messages or f"exit code {result.exit_code}\n")
+    text = "the simulation ended before all checks were done ($finish or $stop in the candidate)\n"
+    return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.RUN, text)
+
+
+def _judge_verdict(verdict: Verdict, samples: int | None) -> Execution:
+    metrics = {"samples": float(verdict.samples), "mismatches": float(verdict.mismatches)}
+    if verdict.first is not None:
+        metrics["first_mismatch_ns"] = float(verdict.first.first_time)
+    text = describe_verdict(verdict)
+    if verdict.mismatches:
+        return Execution(Label.FUNCTIONAL_MISMATCH, "", Stage.CHECK, text, metrics)
+    if samples is not None and verdict.samples != samples:
+        text = f"only {verdict.samples} of {samples} samples were checked\n"
+        return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.CHECK, text, metrics)
+    return Execution(Label.PASS, "", Stage.CHECK, text, metrics)

@@ -1,0 +1,39 @@
+"""Limits that a chip design task may set for itself."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+
+from ecot.config import Config
+from ecot.errors import DataError
+from ecot.tasks.bundle import Task
+
+MEBIBYTE = 1 << 20
+
+
+class ChipDesignSettings(Config):
+    """The `settings` of a task; the defaults suit designs of some hundred lines."""
+
+    compile_seconds: int = Field(10, gt=0)
+    """Processor time of the compiler, seconds."""
+    run_seconds: int = Field(3, gt=0)
+    """Processor time of the simulation, seconds."""
+    memory_mib: int = Field(1024, gt=0)
+    """Address space of compiler and simulator, MiB."""
+    output_kib: int = Field(256, gt=0)
+    """What a simulation may print, KiB."""
+
+
+def read_settings(task: Task) -> ChipDesignSettings:
+    """Validate a task's settings.
+
+    Raises:
+        DataError: names the task and the key.
+    """
+    try:
+        return ChipDesignSettings.model_validate(dict(task.settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        allowed = ", ".join(ChipDesignSettings.model_fields)
+        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error

@@ -1,0 +1,176 @@
+"""How bubblewrap is called, and what of it works on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecot.backends.sandbox.command import Limits
+from ecot.errors import SandboxError
+
+WORK_DIR = "/tmp"
+"""Working directory, home and temporary directory inside: the one writable place."""
+
+MINIMUM_VERSION = (0, 8)
+"""0.7 brought `--size`, without which a candidate can fill the memory with files; 0.8 `--disable-userns`."""
+
+UNPRIVILEGED_ID = 65534
+"""`nobody`: who a sandbox is on the host when the caller is root, so that process counts bind."""
+
+_SYSTEM_DIRS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/bin", "/lib", "/lib32", "/lib64")
+_INSTALL = "install it with `apt install bubblewrap` (or your distribution's package)"
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A way to start bubblewrap that was seen to work here."""
+
+    prefix: tuple[str, ...]
+    """Everything up to the options that depend on the command."""
+    prlimit: str
+    version: str
+    unprivileged: bool
+    """Whether the sandbox runs as an unprivileged user of the host, so that `Limits.processes` binds."""
+
+
+def find_launcher() -> Launcher:
+    """Find a way to start a sandbox and try it.
+
+    Raises:
+        SandboxError: bubblewrap is missing, too old or not allowed here; the message says what to do.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxError(f"no sandbox: bubblewrap (bwrap) is not installed; {_INSTALL}")
+    prlimit = shutil.which("prlimit")
+    if prlimit is None:
+        raise SandboxError("no sandbox: prlimit is not installed; install it with `apt install util-linux`")
+    version = _version(bwrap)
+    reasons = []
+    for user_switch, unprivileged in _user_switches():
+        launcher = Launcher((*user_switch, bwrap, *_namespace_options()), prlimit, version, unprivileged)
+        reason = _try(launcher)
+        if not reason:
+            return launcher
+        reasons.append(reason)
+    raise SandboxError(
+        f"no sandbox: bubblewrap {version} does not work here ({'; '.join(dict.fromkeys(reasons))}). It needs user "
+        "namespaces: look at the sysctls user.max_user_namespaces (must not be 0), kernel.unprivileged_userns_clone "
+        "(must be 1 where it exists) and kernel.apparmor_restrict_unprivileged_userns (must be 0 where it exists); in "
+        "a container, allow them by its security options. Candidate code is never run without a sandbox."
+    )
+
+
+def sandbox_argv(
+    launcher: Launcher,
+    command: Sequence[str],
+    limits: Limits,
+    inputs: Mapping[str, int],
+    read_only: Sequence[Path],
+    status_fd: int,
+    environment: Mapping[str, str],
+) -> list[str]:
+    """The whole command line.
+
+    Args:
+        launcher: how to start bubblewrap here.
+        command: what runs inside.
+        limits: turned into resource limits, set inside so that they bind the command alone.
+        inputs: file name in the working directory to a descriptor that holds its content.
+        read_only: further host paths to show.
+        status_fd: where bubblewrap reports whether the command was started.
+        environment: added to the otherwise empty environment.
+    """
+    argv = [*launcher.prefix, "--size", str(limits.scratch_bytes), "--tmpfs", WORK_DIR]
+    for path in read_only:
+        argv += ["--ro-bind", str(path), str(path)]
+    # The root is a file system in memory too: without the remount it could be filled past any cap.
+    argv += ["--remount-ro", "/", "--chdir", WORK_DIR]
+    for name, descriptor in inputs.items():
+        argv += ["--file", str(descriptor), f"{WORK_DIR}/{name}"]
+    for key, value in environment.items():
+        argv += ["--setenv", key, value]
+    argv += ["--json-status-fd", str(status_fd), "--", launcher.prlimit, *_resource_limits(limits), *command]
+    return argv
+
+
+def base_environment() -> dict[str, str]:
+    """The whole environment of the launcher; nothing of the caller's is passed on."""
+    return {"PATH": "/usr/bin:/bin", "HOME": WORK_DIR, "TMPDIR": WORK_DIR, "LANG": "C.UTF-8", "TZ": "UTC"}
+
+
+def _namespace_options() -> list[str]:
+    # --unshare-all alone does not count as --unshare-user, which --disable-userns demands.
+    options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    options += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--cap-drop", "ALL"]
+    for text in _SYSTEM_DIRS:
+        path = Path(text)
+        if path.is_symlink():
+            options += ["--symlink", os.readlink(path), text]
+        elif path.is_dir():
+            options += ["--ro-bind", text, text]
+    # No /proc and no full /dev: the latter's shared memory would be one more place to fill.
+    return [*options, "--dev-bind", "/dev/null", "/dev/null"]
+
+
+def _user_switches() -> list[tuple[tuple[str, ...], bool]]:
+    """Command prefixes that choose the user on the host, best first, and whether that user is unprivileged."""
+    if os.geteuid() != 0:
+        return [((), True)]
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return [((), False)]
+    switch = (setpriv, f"--reuid={UNPRIVILEGED_ID}", f"--regid={UNPRIVILEGED_ID}", "--clear-groups")
+    return [(switch, True), ((), False)]
+
+
+def _resource_limits(limits: Limits) -> list[str]:
+    wanted = {
+        "as": (limits.memory_bytes, limits.memory_bytes),
+        # The soft limit sends SIGXCPU, which tells a timeout from other kills; the hard one cannot be caught.
+        "cpu": (limits.cpu_seconds, limits.cpu_seconds + 1),
+        "fsize": (limits.scratch_bytes, limits.scratch_bytes),
+        "nofile": (limits.open_files, limits.open_files),
+        "nproc": (limits.processes, limits.processes),
+        "core": (0, 0),
+    }
+    options = []
+    for name, (soft, hard) in wanted.items():
+        ceiling = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        options.append(f"--{name}={soft}:{hard}")
+    return options
+
+
+def _version(bwrap: str) -> str:
+    text = subprocess.run([bwrap, "--version"], capture_output=True, text=True, timeout=30).stdout
+    match = re.search(r"(\d+)\.(\d+)\S*", text)
+    if match is None:
+        raise SandboxError(f"no sandbox: `{bwrap} --version` printed {text.strip()!r}, which names no version")
+    if (int(match[1]), int(match[2])) < MINIMUM_VERSION:
+        raise SandboxError(
+            f"no sandbox: bubblewrap {match[0]} is too old, {'.'.join(map(str, MINIMUM_VERSION))} or newer is needed "
+            "(it caps the size of file systems in memory and forbids nested user namespaces); "
+            "take it from your distribution's backports or from https://github.com/containers/bubblewrap"
+        )
+    return match[0]
+
+
+def _try(launcher: Launcher) -> str:
+    """Run `true` in a sandbox; the reason why that failed, or the empty string."""
+    argv = sandbox_argv(launcher, ["/bin/sh", "-c", "exit 0"], Limits(), {}, (), 2, {})
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=base_environment(), cwd="/")
+    except subprocess.TimeoutExpired:
+        return "it did not end within 60 s"
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    return lines[-1] if lines else f"exit code {done.returncode}"

@@ -1,0 +1,82 @@
+"""What is run in a sandbox, under which limits, and what came of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MEBIBYTE = 1 << 20
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps of one command. Reaching one ends the command, never the caller."""
+
+    cpu_seconds: int = 10
+    """Processor time of each process. Unlike wall time it does not depend on what else the machine does."""
+    wall_seconds: float = 60.0
+    """Real time of the whole command."""
+    memory_bytes: int = 1024 * MEBIBYTE
+    """Address space of each process."""
+    scratch_bytes: int = 64 * MEBIBYTE
+    """The private file system (in memory) that holds inputs, outputs and temporary files; also each file's cap."""
+    processes: int = 64
+    """Processes and threads alive at once. The kernel counts them only for an unprivileged user."""
+    open_files: int = 128
+    output_bytes: int = MEBIBYTE
+    """Kept of standard output, and as much of standard error."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"limit {name} is {value}; it must be positive")
+
+
+@dataclass(frozen=True)
+class SandboxCommand:
+    """One command with the files that it reads and those that it leaves."""
+
+    argv: tuple[str, ...]
+    """Program (absolute path, under the system's directories or `read_only`) and arguments."""
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    """File name to content, laid into the working directory."""
+    outputs: tuple[str, ...] = ()
+    """Files of the working directory to bring out when the command ends by itself."""
+    limits: Limits = field(default_factory=Limits)
+    read_only: tuple[Path, ...] = ()
+    """Further host paths that the tool needs, visible read-only at the same place."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the otherwise empty environment."""
+    stop_on_flood: bool = True
+    """Kill the command as soon as it has printed more than `limits.output_bytes`; otherwise read on and discard."""
+
+    def __post_init__(self) -> None:
+        if not self.argv or not self.argv[0].startswith("/"):
+            raise ValueError(f"argv {self.argv!r} must start with an absolute path")
+        for name in (*self.inputs, *self.outputs):
+            if not _FILE_NAME.fullmatch(name):
+                raise ValueError(f"file name {name!r} must be relative, without '..', spaces or a leading dot or dash")
+
+
+@dataclass(frozen=True)
+class SandboxResult:
+    """How a command ended."""
+
+    exit_code: int | None
+    """None if it was killed."""
+    signal: int | None
+    """The signal that ended it (its own, or the one sent by a limit), or None."""
+    stdout: bytes
+    stderr: bytes
+    outputs: Mapping[str, bytes]
+    """The declared outputs that exist as regular files; empty if the command was killed by a limit of time."""
+    timed_out: bool
+    """Wall or processor time was used up."""
+    output_truncated: bool
+    """More was printed than `Limits.output_bytes`, or the outputs did not fit `Limits.scratch_bytes`."""
+    seconds: float
+    """Wall time with the sandbox's own start-up, about 10 ms."""
