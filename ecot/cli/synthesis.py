@@ -21,7 +21,7 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     from ecot.tasks.registry import load_tasks
 
     tasks = load_tasks(section.tasks)
-    backend = make_backend(section.backend.name, **section.backend.options)
+    backend = make_backend(section.backend, **section.backend_options)
     with progress_bar("synth", hidden=as_json) as progress:
         summary = synthesise(section, config.paths, config.seed, tasks, backend, progress)
     if as_json:

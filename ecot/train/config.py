@@ -157,6 +157,8 @@ class TrainConfig(Config):
     """Sharding."""
     tracking: TrackingConfig = TrackingConfig()
     """Logging."""
+    layout: Literal["packed", "padded"] = "packed"
+    """`padded` gives each document of a pack a row of its own: slow, and the same loss, to check attention by."""
     activation_checkpointing: bool = True
     """Recompute activations in backward."""
     log_every: int = Field(10, ge=1)

@@ -113,9 +113,9 @@ def _collator(config: TrainConfig, paths: RunPaths, tokenizer: PreTrainedTokeniz
         Kind.OBSERVATION: config.loss.observation,
     }
     monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
-    return Collator(
-        DocumentStore.open(paths.store / "train"), weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0
-    )
+    store = DocumentStore.open(paths.store / "train")
+    pad_id = tokenizer.pad_token_id or 0
+    return Collator(store, weights, monitor=monitor, pad_id=pad_id, layout=config.layout)
 
 
 def _arguments(

@@ -1,0 +1,153 @@
+"""`ecot plan`, `ecot preview` and `ecot trajectories`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
+from ecot.cli.progress import progress_bar
+from ecot.cli.run_config import load_run_config, require
+
+trajectories_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+TrajectoriesPath = Annotated[Path, typer.Argument(metavar="PATH", help="A .parquet or .jsonl file of trajectories.")]
+
+
+def plan(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Tokenise, fill the nested budgets, pack and deal: the result fixes the whole token stream of the run."""
+    config = load_run_config(config_path, overrides or [])
+    section = require(config.data, "data", config_path)
+    from ecot.data_mix.prepare import prepare
+
+    with progress_bar("plan", hidden=as_json) as progress:
+        prepared = prepare(section, config.paths, config.seed, progress)
+    if as_json:
+        print_json(prepared.summary)
+        return
+    for title in ("train", "heldout"):
+        if prepared.summary[title]:
+            console.print(_ledger_table(title, prepared.summary[title]["ledger"]))
+    console.print(_budget_table(prepared.summary["plan"]["budgets"]))
+    plan_summary = prepared.summary["plan"]
+    console.print(
+        f"{plan_summary['num_steps']} steps of {plan_summary['packs_per_step']} packs of "
+        f"{plan_summary['pack_tokens']} tokens; plan {plan_summary['hash'][:12]} in {config.paths.plan}"
+    )
+
+
+def _ledger_table(title: str, ledger: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"{title}: kept, cut and refused", title_justify="left", box=None, pad_edge=False)
+    for column in ("fate", "reason", "domain"):
+        table.add_column(column)
+    for column in ("rows", "documents", "tokens", "supervised"):
+        table.add_column(column, justify="right")
+    for line in ledger:
+        counts = (f"{line[name]:,}" for name in ("rows", "documents", "tokens", "supervised"))
+        table.add_row(line["fate"], line["reason"], line["domain"] or "", *counts)
+    return table
+
+
+def _budget_table(budgets: list[dict[str, Any]]) -> Table:
+    table = Table(title="nested budgets", title_justify="left", box=None, pad_edge=False)
+    table.add_column("name")
+    for column in ("tokens", "shortfall", "supervised", "last step", "density"):
+        table.add_column(column, justify="right")
+    table.add_column("content")
+    for budget in budgets:
+        table.add_row(
+            budget["name"],
+            f"{budget['planned']:,}",
+            f"{budget['shortfall']:,}",
+            f"{budget['supervised']:,}",
+            str(budget["last_step"]),
+            f"{budget['density']:.3f}",
+            budget["content_hash"][:12],
+        )
+    return table
+
+
+def preview(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    rows: Annotated[int, typer.Option(help="How many trajectories.")] = 1,
+    html: Annotated[Path | None, typer.Option(help="Write a page instead of printing.")] = None,
+) -> None:
+    """Show tokens with their segments in colour, exactly as they will be trained on."""
+    config = load_run_config(config_path, overrides or [])
+    section = require(config.data, "data", config_path)
+    from ecot.data_mix.prepare import prepare
+    from ecot.data_mix.preview import preview_html, preview_text
+    from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_path
+
+    store = prepare(section, config.paths, config.seed).train
+    tokenizer = load_tokenizer(tokenizer_path(section.tokenizer, config.paths))
+    documents = [store[index] for index in range(min(rows, len(store)))]
+    if html is not None:
+        html.write_text(preview_html(documents, tokenizer), "utf-8")
+        console.print(f"wrote {html}")
+        return
+    for document in documents:
+        console.print(preview_text(document, tokenizer))
+
+
+@trajectories_app.command("stats")
+def stats(path: TrajectoriesPath, as_json: AsJson = False) -> None:
+    """Count rows, verdicts, and labels per attempt."""
+    from ecot.trajectory_io import read_trajectories
+
+    verdicts: Counter[str] = Counter()
+    labels: dict[int, Counter[str]] = {}
+    for trajectory in read_trajectories(path):
+        verdicts[trajectory.verdict] += 1
+        for number, attempt in enumerate(trajectory.attempts, start=1):
+            labels.setdefault(number, Counter())[attempt.label] += 1
+    if as_json:
+        print_json({"rows": verdicts.total(), "verdicts": verdicts, "labels_by_attempt": labels})
+        return
+    table = Table(title=f"{path}: {verdicts.total()} trajectories", title_justify="left", box=None, pad_edge=False)
+    table.add_column("label")
+    for number in sorted(labels):
+        table.add_column(f"attempt {number}", justify="right")
+    for label in sorted({label for counts in labels.values() for label in counts}):
+        table.add_row(label, *(str(labels[number][label]) for number in sorted(labels)))
+    console.print(table)
+
+
+@trajectories_app.command("show")
+def show(
+    path: TrajectoriesPath,
+    row: Annotated[int, typer.Option(help="Which row, from 1.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Print one trajectory, message by message."""
+    from ecot.errors import DataError
+    from ecot.trajectory_io import read_trajectories
+
+    for number, trajectory in enumerate(read_trajectories(path), start=1):
+        if number == row:
+            break
+    else:
+        raise DataError(f"{path} has no row {row}")
+    if as_json:
+        print_json(trajectory.to_row())
+        return
+    console.print(f"[bold]{trajectory.id}[/]  {trajectory.domain}  {trajectory.verdict}")
+    for message in trajectory.messages:
+        console.print(f"\n[bold]{message.role}[/]")
+        if message.reasoning_content is not None:
+            console.print(message.reasoning_content, style="italic", markup=False)
+        console.print(message.content, markup=False)
+
+
+@trajectories_app.command("export")
+def export(path: TrajectoriesPath, out: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file.")]) -> None:
+    """Convert between Parquet and JSONL, validating every row."""
+    from ecot.trajectory_io import read_trajectories, write_trajectories
+
+    count = write_trajectories(out, read_trajectories(path))
+    console.print(f"{count} rows written to {out}")

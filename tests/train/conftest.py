@@ -1,0 +1,187 @@
+"""A tiny run on real ranks: made-up trajectories, two ZeRO-3 ranks on the CPU, the command line as a user types it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ecot.data_mix.plan import PackPlan
+from ecot.run_paths import RunPaths
+from ecot.trajectories import parse_trajectory
+from ecot.trajectory_io import write_trajectories
+
+WORDS = [
+    "reset",
+    "clock",
+    "carry",
+    "shift",
+    "latch",
+    "valid",
+    "ready",
+    "width",
+    "edge",
+    "sum",
+    "counter",
+    "depth",
+    "pointer",
+    "full",
+    "empty",
+]
+
+CONFIG = {
+    "name": "tiny",
+    "seed": 5,
+    "data": {
+        "tokenizer": {"train": {"vocab_size": 600}},
+        # 4 packs a step; the last step of each budget is filled with packs that have no supervised token.
+        "budgets": [{"name": n, "tokens": t} for n, t in (("a", 6500), ("b", 13_000), ("c", 19_500))],
+        "packing": {"pack_tokens": 512, "global_batch_tokens": 2048},
+    },
+    "model": {
+        "dtype": "float32",
+        "shape": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_layers": 2,
+            "num_heads": 4,
+            "num_kv_heads": 2,
+            "head_dim": 8,
+            "max_position_embeddings": 512,
+        },
+    },
+    "train": {
+        "learning_rate": 1e-2,
+        "schedule": {"warmup_tokens": 4000},
+        "loss": {"thinking": 1.0, "answer": 0.5},
+        "activation_checkpointing": False,
+        "log_every": 1,
+        "local_ranks": 2,
+        "loader_workers": 0,
+        "checkpoint": {"every_steps": 2, "keep": 2},
+        "tracking": {"wandb": False},
+    },
+}
+
+
+def make_trajectory(number):
+    rng = random.Random(number)
+
+    def text(count):
+        return " ".join(rng.choice(WORDS) for _ in range(count))
+
+    messages = [{"role": "user", "content": f"Task {number}: {text(20)}"}]
+    attempts = []
+    turns = 1 + number % 3
+    for turn in range(turns):
+        code = f"assign y{turn} = {text(6)};"
+        messages.append({"role": "assistant", "content": f"```\n{code}\n```", "reasoning_content": text(30)})
+        label = "PASS" if turn == turns - 1 else "COMPILATION_ERROR"
+        attempt = dict(message_index=len(messages) - 1, code=code, stage="check", label=label, subcode="")
+        attempts.append(
+            dict(attempt, diagnostics="", metrics={}, seconds=0.0, source="real", confidence=1.0, fingerprint="f")
+        )
+        messages.append({"role": "observation", "content": f"{label}: {text(5)}"})
+    row = dict(id=f"t{number}", task_id=f"k{number % 5}", task_hash="h", domain="chip_design", verdict="PASS")
+    provenance = {"generator": "made up", "instruction": "none", "seed": number}
+    return parse_trajectory({**row, "messages": messages, "attempts": attempts, "provenance": provenance}, "made up")
+
+
+class TinyRun:
+    """A run folder with its configuration file, and the ways to start `ecot train` on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = RunPaths(folder / "run")
+        self.config = folder / "tiny.yaml"
+
+    def command(self, *overrides: str) -> list[str]:
+        return [sys.executable, "-m", "ecot", "train", str(self.config), f"run_dir={self.paths.root}", *overrides]
+
+    def train(self, *overrides: str) -> str:
+        """Train to the end; returns what was printed."""
+        result = subprocess.run(self.command(*overrides), capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result.stdout + result.stderr
+
+    def train_and_kill(self, step: int) -> None:
+        """Kill -9 the launcher as soon as `step` is logged; its ranks must die with it."""
+        process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not any(row["step"] >= step for row in self.metrics()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        while self.processes():
+            assert time.monotonic() < deadline, "ranks outlived their launcher"
+            time.sleep(0.05)
+
+    def processes(self) -> list[str]:
+        """Command lines of living processes of this run."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.paths.root) in line:
+                found.append(line)
+        return found
+
+    def metrics(self) -> list[dict]:
+        """Complete rows of the metrics file, without what depends on the clock."""
+        if not self.paths.metrics.is_file():
+            return []
+        lines = self.paths.metrics.read_text().split("\n")[:-1]
+        return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]
+
+    def weights(self, milestone: str) -> dict:
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        return get_fp32_state_dict_from_zero_checkpoint(str(self.paths.milestones / milestone))
+
+
+@pytest.fixture(scope="session")
+def new_run(tmp_path_factory):
+    """Makes run folders that share one store and plan."""
+    template = TinyRun(tmp_path_factory.mktemp("template"))
+    write_trajectories(template.paths.trajectories / "train.parquet", [make_trajectory(n) for n in range(150)])
+    from ecot.data_mix.config import DataConfig
+    from ecot.data_mix.prepare import prepare
+
+    prepare(DataConfig.model_validate(CONFIG["data"]), template.paths, CONFIG["seed"])
+
+    def make(name: str, like: TinyRun = template) -> TinyRun:
+        run = TinyRun(tmp_path_factory.mktemp(name))
+        shutil.copytree(like.paths.root, run.paths.root)
+        run.config.write_text(yaml.safe_dump(CONFIG))
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(new_run):
+    """An uninterrupted run on two ranks."""
+    run = new_run("finished")
+    run.train()
+    return run
+
+
+@pytest.fixture(scope="session")
+def killed(new_run):
+    """A run killed with SIGKILL after a random step, and that step."""
+    run = new_run("killed")
+    last = PackPlan.open(run.paths.plan).num_steps
+    step = random.SystemRandom().randint(5, last - 2)
+    run.train_and_kill(step)
+    assert len(run.metrics()) < last, "it was to be killed before the end"
+    return run, step

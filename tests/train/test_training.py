@@ -1,0 +1,107 @@
+"""Real runs: two ZeRO-3 ranks as processes, killed, resumed, and compared with other ways to the same loss."""
+
+import json
+import math
+import subprocess
+
+import pytest
+import torch
+
+from ecot.data_mix.plan import PackPlan
+from ecot.train.checkpoint import list_checkpoints
+
+pytestmark = pytest.mark.xdist_group("training")
+
+
+def assert_same_trajectory(run, other, rtol):
+    """Loss and gradient norm of every step agree."""
+    rows, expected = run.metrics(), other.metrics()
+    assert len(rows) == len(expected) > 0
+    for row, reference in zip(rows, expected, strict=True):
+        for name in ("loss", "grad_norm", "loss/thinking", "loss/answer", "loss/observation"):
+            assert math.isclose(row[name], reference[name], rel_tol=rtol), (row["step"], name)
+
+
+def test_training_learns_and_logs_every_step(finished):
+    plan = PackPlan.open(finished.paths.plan)
+    rows = finished.metrics()
+    assert [row["step"] for row in rows] == list(range(1, plan.num_steps + 1))
+    assert rows[-1]["tokens"] == plan.budgets[-1].planned
+    assert rows[-1]["loss/thinking"] < rows[0]["loss/thinking"] - 1
+    # an untrained model guesses uniformly
+    vocabulary = json.loads((finished.paths.milestones / "a" / "config.json").read_text())["vocab_size"]
+    assert rows[0]["loss"] == pytest.approx(math.log(vocabulary), rel=0.02)
+
+
+def test_milestones_stand_at_the_ends_of_the_budgets_and_are_not_rotated(finished):
+    plan = PackPlan.open(finished.paths.plan)
+    for budget in plan.budgets:
+        record = json.loads((finished.paths.milestones / budget.name / "milestone.json").read_text())
+        assert record["plan_step"] == budget.last_step
+        assert record["counts"]["all"] == record["planned_tokens"] == plan.tokens_until(budget.last_step)
+        assert 0 <= record["shortfall_tokens"] < plan.pack_tokens
+    ordinary = [path.name for path in list_checkpoints(finished.paths) if path.parent == finished.paths.checkpoints]
+    assert len(ordinary) == 2
+
+
+def test_finished_training_has_nothing_left_to_do(finished):
+    before = finished.paths.metrics.read_bytes()
+    finished.train()
+    assert finished.paths.metrics.read_bytes() == before
+
+
+def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(finished, killed, new_run):
+    source, step = killed
+    run = new_run("resumed", like=source)
+    run.train()
+    assert run.metrics() == finished.metrics(), f"killed at step {step}"
+    for name in ("b", "c"):
+        weights, expected = run.weights(name), finished.weights(name)
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[key], expected[key]) for key in expected), f"killed at step {step}"
+
+
+def test_one_rank_with_twice_the_accumulation_gives_the_same_losses(finished, new_run):
+    run = new_run("one_rank")
+    run.train("train.local_ranks=1")
+    assert_same_trajectory(run, finished, rtol=1e-5)
+
+
+def test_unpacked_documents_give_the_same_losses(finished, new_run):
+    run = new_run("padded")
+    run.train("train.layout=padded")
+    assert_same_trajectory(run, finished, rtol=1e-5)
+
+
+def test_a_rank_without_supervised_tokens_was_among_the_steps(finished):
+    """The runs above are compared on steps in which one rank's micro-batches are all fillers."""
+    plan = PackPlan.open(finished.paths.plan)
+    empty = [
+        (step, rank)
+        for step in range(plan.num_steps)
+        for rank in range(2)
+        if any(pack.is_filler for pack in plan.packs(step)[rank::2])
+    ]
+    assert empty
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(finished, killed, new_run):
+    run = new_run("damaged", like=killed[0])
+    newest, *older = list_checkpoints(run.paths)
+    assert older
+    victim = next(newest.rglob("*optim_states.pt"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    printed = run.train()
+    assert victim.name in printed and "SHA-256" in printed
+    assert run.metrics() == finished.metrics()
+
+
+def test_another_plan_is_refused(killed, new_run):
+    run = new_run("replanned", like=killed[0])
+    command = run.command("data.packing.global_batch_tokens=1024")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert result.returncode != 0
+    assert "was trained on plan" in result.stderr and "another run_dir" in result.stderr
+    assert "Traceback" not in result.stderr
