@@ -1,0 +1,210 @@
+"""Many trajectories at once, the same file whatever the concurrency and however often the run was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ecot import outcomes
+from ecot.backends.protocol import Backend
+from ecot.errors import MissingToolError, SandboxError, ToolError
+from ecot.run_paths import RunPaths
+from ecot.synthesis.config import SynthesisConfig
+from ecot.synthesis.journal import Drawn, Journal
+from ecot.synthesis.loop import run_loop
+from ecot.synthesis.mechanical.generator import NAME, MechanicalGenerator
+from ecot.synthesis.mechanical.plan import Plan, Planner
+from ecot.synthesis.memo import MemoBackend
+from ecot.synthesis.progress import Progress, no_progress
+from ecot.synthesis.router import build_prompt
+from ecot.synthesis.selection import Selection, select
+from ecot.synthesis.slots import Slot, Split, derive_seed, draw_slot, split_tasks
+from ecot.synthesis.summary import SynthesisSummary, summarise
+from ecot.tasks.bundle import Task
+from ecot.trajectories import Provenance, Trajectory
+from ecot.trajectory_io import write_trajectories
+
+JOURNAL = "journal.jsonl"
+"""Name of the file of finished trajectories, in the folder of the final files; removed when these are written."""
+MAX_TOOL_ERRORS = 8
+"""More trajectories than this lost to a broken tool end the run."""
+
+
+def synthesise(
+    config: SynthesisConfig,
+    paths: RunPaths,
+    seed: int,
+    tasks: Mapping[str, Task],
+    backend: Backend,
+    progress: Progress = no_progress,
+) -> SynthesisSummary:
+    """Write `train`, `heldout` and `summary.json` under `paths.trajectories`.
+
+    A run that was killed goes on where it was; the files are those of an uninterrupted run, bit for bit.
+
+    Raises:
+        ConfigError: the tasks do not suit the configuration.
+        ToolError: the tool breaks again and again, or is not there.
+    """
+    return asyncio.run(Engine(config, paths, seed, tasks, backend, progress).run())
+
+
+@dataclass
+class _Wave:
+    """Slots of one split that are drawn before the next look at what can be kept."""
+
+    split: Split
+    slots: list[Slot]
+
+
+class Engine:
+    """One run of synthesis."""
+
+    def __init__(
+        self,
+        config: SynthesisConfig,
+        paths: RunPaths,
+        seed: int,
+        tasks: Mapping[str, Task],
+        backend: Backend,
+        progress: Progress,
+    ) -> None:
+        self.config = config
+        self.folder = paths.trajectories
+        self.seed = seed
+        self.tasks = tasks
+        self.backend = backend
+        self.progress = progress
+        self.split_ids = split_tasks(config, tasks, seed)
+        self.wanted = {Split.TRAIN: config.train_trajectories, Split.HELDOUT: config.heldout_trajectories}
+        self.tool_errors: Counter[Split] = Counter()
+        self._last_tool_error = ""
+
+    async def run(self) -> SynthesisSummary:
+        """Draw until both splits are full, then write them."""
+        started = time.monotonic()
+        identity = {"identity": self.identity()}
+        done = self._finished(identity)
+        if done is not None:
+            return done
+        with Journal(self.folder / JOURNAL, identity) as journal:
+            resumed = len(journal.drawn)
+            selections = {split: await self._fill(split, journal) for split in Split}
+            drawn = list(journal.drawn.values())
+        for split, selection in selections.items():
+            write_trajectories(self.path(split), selection.kept)
+        summary = summarise(
+            selections, drawn, self.tool_errors, time.monotonic() - started, resumed, self.split_ids, self.wanted
+        )
+        self._write_summary({**identity, **summary.to_json()})
+        (self.folder / JOURNAL).unlink()
+        return summary
+
+    def path(self, split: Split) -> Path:
+        """The final file of a split."""
+        return self.folder / f"{split}.{self.config.format}"
+
+    def identity(self) -> str:
+        """Hash of all that the result depends on; another identity starts anew."""
+        config = self.config.model_dump(mode="json", exclude={"concurrency"})
+        parts: list[Any] = [config, self.seed, {id: task.hash for id, task in sorted(self.tasks.items())}]
+        parts += [self.backend.fingerprint, outcomes.TAXONOMY_VERSION, _source_hash()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
+
+    async def _fill(self, split: Split, journal: Journal) -> Selection:
+        """Draw slots in waves until enough trajectories of a split can be kept."""
+        wanted, ids = self.wanted[split], self.split_ids[split]
+        share = self.config.balance.max_label_share
+        count = 0
+        while True:
+            drawn = [journal.drawn[split, i] for i in range(count) if (split, i) in journal.drawn]
+            selection = select(drawn, wanted, share)
+            missing = wanted - len(selection.kept)
+            if missing <= 0 or count >= self.config.max_draws * wanted:
+                return selection
+            slots = [draw_slot(self.config, ids, self.seed, split, count + i) for i in range(missing)]
+            count += missing
+            await self._draw_all(slots, journal, split, len(selection.kept))
+
+    async def _draw_all(self, slots: list[Slot], journal: Journal, split: Split, kept: int) -> None:
+        gate = asyncio.Semaphore(self.config.concurrency)
+        done = kept + sum((slot.split, slot.index) in journal.drawn for slot in slots)
+
+        async def draw(slot: Slot) -> None:
+            nonlocal done
+            async with gate:
+                drawn = await self._draw(slot)
+            if drawn is not None:
+                journal.append(slot, drawn)
+                done += drawn.trajectory is not None
+                self.progress(split, done, self.wanted[split])
+
+        self.progress(split, done, self.wanted[split])
+        async with asyncio.TaskGroup() as group:
+            for slot in slots:
+                if (slot.split, slot.index) not in journal.drawn:
+                    group.create_task(draw(slot))
+
+    async def _draw(self, slot: Slot) -> Drawn | None:
+        """One trajectory; None if the tool broke, in which case a later run tries again."""
+        memo = MemoBackend(self.backend)
+        task = self.tasks[slot.task_id]
+        balance = self.config.balance
+        planner = Planner(task, memo, self.config.generator, balance, Random(derive_seed(slot.seed, "plan")))
+        try:
+            plan = await planner.draw(slot.num_faults)
+            trajectory = await self._walk(slot, task, plan, memo) if plan is not None else None
+        except (MissingToolError, SandboxError):
+            raise
+        except ToolError as error:
+            self.tool_errors[slot.split] += 1
+            self._last_tool_error = str(error)
+            if self.tool_errors.total() > MAX_TOOL_ERRORS:
+                raise ToolError(
+                    f"{self.tool_errors.total()} trajectories lost to tool errors; the last: {error}"
+                ) from error
+            return None
+        return Drawn(slot.split, slot.index, trajectory, dict(planner.discards), memo.executions, memo.seconds)
+
+    async def _walk(self, slot: Slot, task: Task, plan: Plan, memo: MemoBackend) -> Trajectory:
+        prompt = build_prompt(task, Random(derive_seed(slot.seed, "prompt")))
+        generator = MechanicalGenerator(plan, Random(derive_seed(slot.seed, "words")))
+        details = {
+            "split": str(slot.split),
+            "operators": [step.implication.edit.operator for step in plan.steps],
+            "implicated_by": [str(step.implication.via) for step in plan.steps],
+        }
+        provenance = Provenance(NAME, prompt.instruction, slot.seed, details)
+        return await run_loop(task, prompt, generator, memo, provenance, self.config.max_corrections)
+
+    def _finished(self, identity: dict[str, str]) -> SynthesisSummary | None:
+        """The summary of an earlier run of the same identity, if its files are all there."""
+        path = self.folder / "summary.json"
+        if not path.is_file() or not all(self.path(split).is_file() for split in Split):
+            return None
+        row = json.loads(path.read_text("utf-8"))
+        if row.pop("identity", None) != identity["identity"]:
+            return None
+        return SynthesisSummary.from_json(row)
+
+    def _write_summary(self, row: dict[str, Any]) -> None:
+        temporary = self.folder / ".summary.json.tmp"
+        temporary.write_text(json.dumps(row, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.replace(self.folder / "summary.json")
+
+
+def _source_hash() -> str:
+    """Hash of this room's source, since wording and operators decide what is written."""
+    root = Path(__file__).parent
+    content = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content.update(path.relative_to(root).as_posix().encode("utf-8") + b"\0" + path.read_bytes())
+    return content.hexdigest()

@@ -1,0 +1,136 @@
+"""Does a diagnostic point at an edit? By a line or an identifier that it names, or by the failing signal's cone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ecot.outcomes import Label
+from ecot.synthesis.faults import Edit, FaultStack
+from ecot.synthesis.mechanical.diagnosis import Complaint, Mismatch, Reading
+from ecot.synthesis.verilog.cone import fan_in
+from ecot.synthesis.verilog.design import read_design
+
+STRUCTURAL = frozenset({"begin", "end", "case", "endcase", "else"})
+"""Words whose absence a parser notices only where the enclosing construct breaks."""
+_BREAKS = ("end", "else", "always", "assign", "case", "default", "function", "module", "wire", "reg", "logic")
+
+
+class Via(StrEnum):
+    """What ties a diagnostic to an edit; stronger ties first."""
+
+    NAME = "name"
+    LINE = "line"
+    BLOCK = "block"
+    """The complaint stands where a block that the edit left open, or closed too early, collides with what follows."""
+    CONE = "cone"
+
+
+@dataclass(frozen=True)
+class Implication:
+    """A diagnostic that points at an edit."""
+
+    edit: Edit
+    via: Via
+    distance: int
+    """Lines, or steps in the cone; smaller is closer."""
+    complaint: Complaint | None = None
+    mismatch: Mismatch | None = None
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Sorts the strongest implication first."""
+        return (list(Via).index(self.via), self.distance, self.edit.start)
+
+
+def implicated(reading: Reading, stack: FaultStack, applied: Collection[Edit]) -> list[Implication]:
+    """The edits that the diagnostic of `stack.text(applied)` points at, the strongest first."""
+    found = []
+    for edit in applied:
+        if reading.label is Label.FUNCTIONAL_MISMATCH:
+            implication = _by_cone(reading, edit, stack, applied)
+        else:
+            implication = _by_text(reading, edit, stack, applied)
+        if implication is not None:
+            found.append(implication)
+    return sorted(found, key=lambda item: item.rank)
+
+
+def _by_text(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> Implication | None:
+    # What follows a syntax error is often its echo, so only the first complaint is believed.
+    complaints = reading.complaints[:1] if reading.subcode == "syntax" else reading.complaints
+    place = stack.place(edit, applied)
+    for complaint in complaints:
+        if complaint.names & edit.identifiers and reading.subcode != "syntax":
+            distance = abs(complaint.line - place.first_line) if complaint.line is not None else 0
+            return Implication(edit, Via.NAME, distance, complaint=complaint)
+    if not complaints or complaints[0].line is None:
+        return None
+    text, line = stack.text(applied), complaints[0].line
+    if reading.subcode != "syntax":
+        here = place.first_line <= line <= place.last_line
+        return Implication(edit, Via.LINE, 0, complaint=complaints[0]) if here else None
+    last = next_code_line(text, place.last_line)
+    if place.first_line <= line <= last:
+        return Implication(edit, Via.LINE, line - place.first_line, complaint=complaints[0])
+    lines = text.split("\n")
+    at = lines[line - 1].strip() if line <= len(lines) else "end"
+    words = {edit.facts.get("keyword", ""), edit.facts.get("opener", "")}
+    if words & STRUCTURAL and line > place.first_line and at.startswith(_BREAKS):
+        return Implication(edit, Via.BLOCK, line - place.first_line, complaint=complaints[0])
+    return None
+
+
+def next_code_line(text: str, number: int) -> int:
+    """The first line after `number` that holds more than blanks and a comment; one past the end if there is none."""
+    lines = text.split("\n")
+    for index in range(number, len(lines)):
+        stripped = lines[index].strip()
+        if stripped and not stripped.startswith("//"):
+            return index + 1
+    return len(lines) + 1
+
+
+def _by_cone(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> Implication | None:
+    """The first failing output whose cone holds the edit; that of the first mismatch is asked first."""
+    for order, mismatch in enumerate(reading.mismatches):
+        distances = [
+            steps
+            for code in (stack.text(applied), stack.code)
+            for name, steps in fan_in(read_design(code), [mismatch.signal]).items()
+            if name in edit.targets
+        ]
+        if distances:
+            return Implication(edit, Via.CONE, min(distances) + _LATER_OUTPUT * (order > 0), mismatch=mismatch)
+    return None
+
+
+_LATER_OUTPUT = 100
+"""Added to the distance where an output leads to an edit that the first mismatch does not lead to."""
+
+
+def improves(before: Reading, after: Reading, implication: Implication) -> bool:
+    """Whether undoing an edit made the outcome better: a later stage, fewer complaints, fewer or later mismatches.
+
+    A fault whose repair shows no effect was hidden behind another one, which then has to be mended first. Stimuli
+    differ with the code, so small differences of counts mean nothing.
+    """
+    one, other = _progress(before), _progress(after)
+    if one != other:
+        return other > one
+    if before.label is Label.FUNCTIONAL_MISMATCH:
+        fewer = {m.signal for m in after.mismatches} < {m.signal for m in before.mismatches}
+        later = after.mismatches[0].time > 1.2 * before.mismatches[0].time
+        return fewer or later or after.failed_samples <= 0.9 * before.failed_samples
+    complaint = implication.complaint
+    if implication.via is Via.NAME and complaint is not None:
+        return all(complaint.text != other.text for other in after.complaints)
+    return before.complaints[:1] != after.complaints[:1]
+
+
+def _progress(reading: Reading) -> int:
+    """How far a candidate got."""
+    if reading.label is Label.COMPILATION_ERROR:
+        return 0 if reading.subcode == "syntax" else 1
+    return {Label.PASS: 4, Label.FUNCTIONAL_MISMATCH: 3}.get(reading.label, 2)

@@ -1,0 +1,1 @@
+"""Thinking in words: reading a specification, reading a diagnostic, naming a cause and its repair."""

@@ -1,0 +1,1 @@
+"""Reading (System)Verilog: a syntax tree, what it declares, what drives what."""
