@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,17 +122,15 @@ def stats(path: TrajectoriesPath, as_json: AsJson = False) -> None:
 @trajectories_app.command("show")
 def show(
     path: TrajectoriesPath,
-    row: Annotated[int, typer.Option(help="Which row, from 1.")] = 1,
+    row: Annotated[int, typer.Option(min=1, help="Which row, from 1.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Print one trajectory, message by message."""
     from ecot.errors import DataError
     from ecot.trajectory_io import read_trajectories
 
-    for number, trajectory in enumerate(read_trajectories(path), start=1):
-        if number == row:
-            break
-    else:
+    trajectory = next(itertools.islice(read_trajectories(path), row - 1, None), None)
+    if trajectory is None:
         raise DataError(f"{path} has no row {row}")
     if as_json:
         print_json(trajectory.to_row())

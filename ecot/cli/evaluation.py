@@ -9,6 +9,7 @@ from typing import Any
 from ecot.cli.options import AsJson, ConfigPath, Overrides, RunDir, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.run_config import RunConfig, load_run_config, require
+from ecot.eval.config import EvalConfig
 
 
 def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -18,7 +19,8 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     """
     config = load_run_config(config_path, overrides or [])
     data = require(config.data, "data", config_path)
-    tasks_source, backend_name, backend_options = _environment(config, config_path)
+    section = config.eval or EvalConfig()
+    tasks_source, backend_name, backend_options = _environment(section, config, config_path)
     from ecot.backends.registry import make_backend
     from ecot.eval.evaluate import Evaluation
     from ecot.eval.report.terminal import evaluation_table
@@ -26,7 +28,7 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     from ecot.tasks.registry import load_tasks
 
     evaluation = Evaluation(
-        config.eval,
+        section,
         data,
         config.train.loss,
         config.paths,
@@ -44,13 +46,12 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     console.print(f"results: {config.paths.eval}")
 
 
-def _environment(config: RunConfig, config_path: Path) -> tuple[str, str, dict[str, Any]]:
+def _environment(section: EvalConfig, config: RunConfig, config_path: Path) -> tuple[str, str, dict[str, Any]]:
     """Tasks and backend of the evaluation: its own, or those of the synthesis.
 
     Raises:
         ConfigError: neither section names them.
     """
-    section = config.eval
     if section.tasks is not None and section.backend is not None:
         return section.tasks, section.backend, section.backend_options
     synthesis = require(config.synthesis, "synthesis (or eval.tasks and eval.backend)", config_path)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ecot import __version__
-from ecot.cli import backends, data, doctor, synthesis, tasks, training
+from ecot.cli import backends, data, doctor, evaluation, synthesis, tasks, training
 from ecot.errors import EcotError
 
 app = typer.Typer(
@@ -34,6 +34,8 @@ app.command("preview")(data.preview)
 app.command("plan")(data.plan)
 app.command("train")(training.train)
 app.command("export")(training.export)
+app.command("eval")(evaluation.evaluate)
+app.command("report")(evaluation.report)
 
 
 def _version(wanted: bool) -> None:

@@ -36,7 +36,7 @@ class RunConfig(Config):
     """`ecot train`: what is trained."""
     train: TrainConfig = TrainConfig()
     """`ecot train`: how."""
-    eval: EvalConfig | None = None
+    eval: EvalConfig = EvalConfig()
     """`ecot eval`: on what."""
 
     @property

@@ -18,23 +18,7 @@ from ecot.run_paths import RunPaths
 from ecot.trajectories import parse_trajectory
 from ecot.trajectory_io import write_trajectories
 
-WORDS = [
-    "reset",
-    "clock",
-    "carry",
-    "shift",
-    "latch",
-    "valid",
-    "ready",
-    "width",
-    "edge",
-    "sum",
-    "counter",
-    "depth",
-    "pointer",
-    "full",
-    "empty",
-]
+WORDS = "reset clock carry shift latch valid ready width edge sum counter depth pointer full empty".split()
 
 CONFIG = {
     "name": "tiny",
