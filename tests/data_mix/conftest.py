@@ -24,7 +24,7 @@ def make_attempt(message_index, label, code):
     return Attempt(message_index, code, stage, label, "", f"{label} here", {"cells": 1.0}, 0.1, Source.REAL, 1.0, "f")
 
 
-def make_trajectory(number, turns=None, words=12):
+def generate_trajectory(number, turns=None, words=12):
     """A trajectory of 1 to 3 attempts whose last one passes; a given number always gives the same one."""
     rng = random.Random(number)
     turns = turns or rng.choice([1, 2, 2, 3])
@@ -55,7 +55,13 @@ def make_trajectory(number, turns=None, words=12):
 
 @pytest.fixture(scope="session")
 def trajectories():
-    return [make_trajectory(number) for number in range(120)]
+    return [generate_trajectory(number) for number in range(120)]
+
+
+@pytest.fixture(scope="session")
+def make_trajectory():
+    """The generator itself, for trajectories of a chosen length."""
+    return generate_trajectory
 
 
 @pytest.fixture(scope="session")
@@ -105,5 +111,5 @@ def run_paths(tmp_path, trajectories):
     """A run with training and held-out trajectories."""
     paths = RunPaths(tmp_path / "run")
     write_trajectories(paths.trajectories / "train.parquet", trajectories)
-    write_trajectories(paths.trajectories / "heldout.parquet", [make_trajectory(n) for n in range(1000, 1010)])
+    write_trajectories(paths.trajectories / "heldout.parquet", [generate_trajectory(n) for n in range(1000, 1010)])
     return paths

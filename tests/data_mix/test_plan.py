@@ -1,0 +1,111 @@
+"""The plan: nested, within budget boundaries, independent of ranks, bound to its content."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.prepare import prepare
+from ecot.errors import BudgetError, PlanError
+from ecot.segments import SUPERVISED_KINDS, Kind, count_tokens
+
+
+@pytest.fixture
+def prepared(run_paths, data_config):
+    return prepare(data_config(), run_paths, seed=1)
+
+
+def test_budgets_end_at_step_boundaries_and_hold_their_own_documents(prepared):
+    plan, store = prepared.plan, prepared.train
+    previous, seen = 0, []
+    for budget in plan.budgets:
+        packs = [pack for step in range(previous, budget.last_step) for pack in plan.packs(step)]
+        fillers = [pack for pack in packs if pack.is_filler]
+        assert all(pack.step == budget.last_step - 1 for pack in fillers) and len(fillers) < plan.packs_per_step
+        own = [index for pack in packs for index in pack.documents]
+        assert all(sum(len(store[i]) for i in pack.documents) == pack.tokens <= plan.pack_tokens for pack in packs)
+        seen += own
+        assert len(seen) == len(set(seen)) == budget.documents
+        assert sum(len(store[index]) for index in seen) == budget.planned == plan.tokens_until(budget.last_step)
+        assert budget.planned <= budget.requested
+        runs = [run for index in seen for run in store[index].runs]
+        counts = plan.counts_until(budget.last_step)
+        assert counts["tokens"] == budget.tokens
+        assert counts["by_kind"] == {
+            kind.name.lower(): count_tokens(runs, [kind]) for kind in list(Kind) if kind is not Kind.PADDING
+        }
+        assert counts["supervised"] == count_tokens(runs, SUPERVISED_KINDS)
+        previous = budget.last_step
+    assert previous == plan.num_steps
+
+
+def test_budgets_of_one_plan_are_prefixes_of_each_other(prepared, run_paths, data_config):
+    only_first = data_config(budgets=[{"name": "a", "tokens": 4000}])
+    alone = prepare(only_first, run_paths, seed=1).plan
+    assert alone.budgets[0] == prepared.plan.budgets[0]
+    assert [alone.packs(s) for s in range(alone.num_steps)] == [prepared.plan.packs(s) for s in range(alone.num_steps)]
+    assert alone.hash != prepared.plan.hash
+
+
+def test_every_number_of_ranks_sees_the_same_steps(prepared):
+    plan = prepared.plan
+    for step in range(plan.num_steps):
+        packs = plan.packs(step)
+        for ranks in (1, 2, 4):
+            plan.check_ranks(ranks)
+            dealt = [packs[rank::ranks] for rank in range(ranks)]
+            assert sorted((p for share in dealt for p in share), key=lambda p: p.slot) == packs
+            assert len({len(share) for share in dealt}) == 1
+
+
+def test_ranks_that_do_not_divide_are_refused(prepared):
+    with pytest.raises(PlanError, match=r"3 data ranks .* allowed: 1, 2, 4"):
+        prepared.plan.check_ranks(3)
+    with pytest.raises(PlanError):
+        prepared.plan.check_ranks(0)
+
+
+def test_the_seed_decides_the_plan_and_nothing_else_does(run_paths, data_config, prepared, tmp_path):
+    assert prepare(data_config(), run_paths, seed=2).plan.hash != prepared.plan.hash
+    assert prepare(data_config(), run_paths, seed=1).plan.hash == prepared.plan.hash
+
+
+def test_reopening_gives_the_same_packs(prepared, run_paths):
+    again = PackPlan.open(run_paths.plan)
+    assert again.hash == prepared.plan.hash and again.budgets == prepared.plan.budgets
+    assert all(again.packs(s) == prepared.plan.packs(s) for s in range(again.num_steps))
+    with pytest.raises(PlanError, match="not in the plan"):
+        again.packs(again.num_steps)
+
+
+def test_a_changed_plan_file_is_noticed(prepared, run_paths):
+    table = pq.read_table(run_paths.plan / "plan.parquet")
+    swapped = table.take(np.arange(len(table))[::-1].copy())
+    pq.write_table(swapped, run_paths.plan / "plan.parquet")
+    with pytest.raises(PlanError, match="does not belong"):
+        PackPlan.open(run_paths.plan)
+    with pytest.raises(PlanError, match="ecot plan"):
+        PackPlan.open(run_paths.root / "nowhere")
+
+
+def test_density_and_balance_are_those_of_the_packs(prepared):
+    plan, previous, ratios = prepared.plan, 0, []
+    for budget in plan.budgets:
+        packs = [pack for step in range(previous, budget.last_step) for pack in plan.packs(step) if pack.documents]
+        tokens = sum(pack.tokens for pack in packs)
+        assert budget.density == pytest.approx(tokens / (len(packs) * plan.pack_tokens))
+        assert len(packs) <= np.ceil(tokens / plan.pack_tokens) + 1
+        previous = budget.last_step
+    for step in range(plan.num_steps):
+        lengths = [[len(prepared.train[index]) for index in pack.documents] for pack in plan.packs(step)]
+        costs = [sum(n + n * n / 99_000 for n in pack) for pack in lengths]
+        if all(costs):
+            ratios.append(max(costs) / np.mean(costs))
+    assert plan.header["balance"] == pytest.approx({"mean": np.mean(ratios), "worst": max(ratios)}, rel=1e-5)
+
+
+def test_short_data_names_the_remedy(run_paths, data_config):
+    config = data_config(budgets=[{"name": "huge", "tokens": 10**8}])
+    with pytest.raises(BudgetError, match=r"are missing; raise synthesis\.train_trajectories"):
+        prepare(config, run_paths, seed=1)
+    assert not run_paths.plan.exists()
