@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 
 from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
@@ -23,13 +25,28 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     tasks = load_tasks(section.tasks)
     backend = make_backend(section.backend, **section.backend_options)
     with progress_bar("synth", hidden=as_json) as progress:
-        summary = synthesise(section, config.paths, config.seed, tasks, backend, progress)
+        summary = synthesise(section, config.paths, config.seed, tasks, backend, progress).to_json()
     if as_json:
-        print_json(summary.to_json())
+        print_json(summary)
         return
-    console.print(_labels_table(summary.to_json()))
-    console.print(f"trajectories: {config.paths.trajectories}")
+    for name, split in summary["splits"].items():
+        console.print(_labels_table(name, split))
+    discards = ", ".join(f"{reason} {count}" for reason, count in sorted(summary["discards"].items()))
+    console.print(f"discarded on the way: {discards or 'nothing'}")
+    console.print(
+        f"{summary['executions']:,} executions in {summary['seconds']:.0f} s "
+        f"({summary['executions_per_second']:.0f} a second); trajectories in {config.paths.trajectories}"
+    )
 
 
-def _labels_table(summary: dict[str, object]) -> Table:
-    return Table()
+def _labels_table(name: str, split: dict[str, Any]) -> Table:
+    """Labels by attempt of one split."""
+    by_attempt = split["labels_by_attempt"]
+    title = f"{name}: {split['trajectories']} trajectories on {len(split['tasks'])} tasks, {split['attempts']} attempts"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("label")
+    for number in range(1, len(by_attempt) + 1):
+        table.add_column(f"attempt {number}", justify="right")
+    for label in sorted({label for labels in by_attempt for label in labels}):
+        table.add_row(label, *(str(labels.get(label, 0) or "") for labels in by_attempt))
+    return table
