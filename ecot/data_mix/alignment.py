@@ -33,6 +33,8 @@ def align(offsets: np.ndarray, spans: Sequence[Any], turn_starts: Sequence[int])
         spans: `Span`s from character 0 to the end of the text.
         turn_starts: characters at which supervised turns begin.
     """
+    begins = [0, *(span.end for span in spans)]
+    spans = [span for span, begin in zip(spans, begins, strict=False) if span.end > begin] or list(spans[:1])
     ends = np.array([span.end for span in spans], np.int64)
     first = np.searchsorted(ends, offsets[:, 0], side="right")
     last = np.searchsorted(ends, np.maximum(offsets[:, 1] - 1, offsets[:, 0]), side="right")

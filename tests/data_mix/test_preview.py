@@ -1,0 +1,47 @@
+"""Previews show every token once, in the colour of its kind."""
+
+import html
+import re
+
+import pytest
+
+from ecot.data_mix.prepare import prepare
+from ecot.data_mix.preview import TERMINAL_STYLES, html_preview, pieces, terminal_preview
+from ecot.data_mix.tokenizer import load_tokenizer
+
+
+@pytest.fixture
+def shown(run_paths, data_config):
+    prepared = prepare(data_config(), run_paths, seed=1)
+    return prepared.train, load_tokenizer(run_paths.tokenizer)
+
+
+def test_pieces_are_the_document(shown):
+    store, tokenizer = shown
+    for index in range(0, len(store), 7):
+        document = store[index]
+        parts = list(pieces(document, tokenizer))
+        assert "".join(piece.text for piece in parts) == tokenizer.decode(document.ids)
+        assert sum(piece.tokens for piece in parts) == len(document)
+        by_kind = {kind: sum(p.tokens for p in parts if p.kind is kind) for kind in TERMINAL_STYLES}
+        assert list(by_kind.values()) == store.kind_counts[index].tolist()
+        assert any(piece.tokens > 1 for piece in parts)  # the words of the corpus hold characters of several tokens
+
+
+def test_the_terminal_shows_text_in_the_colour_of_its_kind(shown):
+    store, tokenizer = shown
+    text = terminal_preview(store[0], tokenizer, mark_tokens=True)
+    first_line, _, body = text.plain.partition("\n")
+    assert body == tokenizer.decode(store[0].ids)
+    assert f"{len(store[0])} tokens" in first_line and "PASS" in first_line
+    thought = text.plain.index("<think>")
+    assert any(span.start <= thought < span.end and "cyan" in str(span.style) for span in text.spans)
+
+
+def test_html_holds_the_whole_text_escaped(shown):
+    store, tokenizer = shown
+    page = html_preview(store[0], tokenizer)
+    body = re.search(r"<pre[^>]*>(.*)</pre>", page, re.DOTALL)[1]
+    assert html.unescape(re.sub(r"</?span[^>]*>", "", body)) == tokenizer.decode(store[0].ids)
+    assert "<|im_start|>" not in page and "&lt;|im_start|&gt;" in page
+    assert re.findall(r'title="(\w+), attempt 1', page)[:2] == ["thinking", "answer"]
