@@ -32,7 +32,10 @@ def generate_trajectory(number, turns=None, words=12):
     def text(count):
         return " ".join(rng.choice(WORDS) for _ in range(rng.randint(count // 2, count)))
 
-    messages = [Message(Role.SYSTEM, "You write RTL."), Message(Role.USER, f"Task {number} {chr(0x4E00 + 37 * number)}: {text(words)}\n")]
+    messages = [
+        Message(Role.SYSTEM, "You write RTL."),
+        Message(Role.USER, f"Task {number} {chr(0x4E00 + 37 * (number % 500))}: {text(words)}\n"),
+    ]
     attempts = []
     for turn in range(turns):
         code = f"module m{number}_{turn};\n  assign y = {text(4)};\nendmodule"
