@@ -36,6 +36,7 @@ def normalise(raw: bytes, bench: Bench, entry: str) -> str:
     text = _TEMPORARY.sub("", text)
     # The instance of the candidate inside the testbench is, to its author, the module itself.
     text = re.sub(rf"\b{TOP}\.\w+", entry, text)
+    text = text.replace(" of dut.", f" of {entry}.")
     lines = [line.rstrip() for line in _tell_interface(text.splitlines())]
     lines = [line for line in lines if line and not any(text in line for text in _NOISE)]
     if len(lines) > MAX_LINES:
