@@ -35,6 +35,8 @@ class MechanicalConfig(Config):
 
     type: Literal["mechanical"] = "mechanical"
     faults: FaultConfig = FaultConfig()
+    target_characters: Annotated[int, Field(ge=1000)] = 6500
+    """Fewer faults are injected, but at least one, where the conversation would be longer than about this."""
     operators: tuple[str, ...] | None = None
     """Fault operators to use, by id; all of them without it."""
     variants: bool = True

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from ecot import outcomes
+from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
 from ecot.errors import MissingToolError, SandboxError, ToolError
 from ecot.run_paths import RunPaths
@@ -148,10 +149,7 @@ class Engine:
                 self.progress(split, done, self.wanted[split])
 
         self.progress(split, done, self.wanted[split])
-        async with asyncio.TaskGroup() as group:
-            for slot in slots:
-                if (slot.split, slot.index) not in journal.drawn:
-                    group.create_task(draw(slot))
+        await run_all([draw(slot) for slot in slots if (slot.split, slot.index) not in journal.drawn])
 
     async def _draw(self, slot: Slot) -> Drawn | None:
         """One trajectory; None if the tool broke, in which case a later run tries again."""

@@ -2,7 +2,7 @@
 
 from ecot.synthesis.faults import clocking, control, expressions, names, numbers, punctuation
 from ecot.synthesis.faults.edit import OPERATORS, Change, Edit, Family, Operator
-from ecot.synthesis.faults.stack import FaultStack, choose_edit
+from ecot.synthesis.faults.stack import FaultStack, Place, choose_edit
 
 __all__ = [
     "OPERATORS",
@@ -11,6 +11,7 @@ __all__ = [
     "Family",
     "FaultStack",
     "Operator",
+    "Place",
     "choose_edit",
     "clocking",
     "control",

@@ -8,7 +8,7 @@ from random import Random
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import process_of
 from ecot.synthesis.verilog.design import Design, Role
-from ecot.synthesis.verilog.syntax import below, enclosing
+from ecot.synthesis.verilog.syntax import enclosing
 
 
 @operator("blocking_assignment", Family.BEHAVIOUR)
@@ -49,7 +49,7 @@ def drop_event(design: Design, rng: Random) -> Iterator[Change]:
     tree = design.tree
     for node in tree.of("event_expression"):
         parts = [child for child in node.children if child.type == "event_expression"]
-        if len(parts) == 2 and below(parts[1], "edge_identifier"):
+        if len(parts) == 2 and design.tree.below(parts[1], "edge_identifier"):
             text = tree.text(parts[1])
             names = design.identifiers(parts[1])
             facts = {"event": text, "signal": ", ".join(sorted(names))}

@@ -10,7 +10,7 @@ from tree_sitter import Node
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import process_of, removal, statements, under_reset
 from ecot.synthesis.verilog.design import Design, Role
-from ecot.synthesis.verilog.syntax import below, enclosing
+from ecot.synthesis.verilog.syntax import enclosing
 
 MAX_BRANCH_LINES = 12
 """Longer branches are not swapped, and longer case arms not dropped: nobody forgets that much."""
@@ -23,7 +23,7 @@ def swap_branches(design: Design, rng: Random) -> Iterator[Change]:
     for node in tree.of("conditional_statement"):
         branches = [child for child in node.children if child.type == "statement_or_null"]
         tokens = [child.type for child in node.children if not child.is_named]
-        if len(branches) != 2 or tokens.count("if") != 1 or below(branches[1], "conditional_statement")[:1]:
+        if len(branches) != 2 or tokens.count("if") != 1 or design.tree.below(branches[1], "conditional_statement")[:1]:
             continue
         first, second = branches
         one, other = tree.text(first), tree.text(second)
@@ -54,7 +54,8 @@ def drop_case_arm(design: Design, rng: Random) -> Iterator[Change]:
         choice = tree.slice(node.start_byte, next(c for c in node.children if c.type == ":").start_byte).strip()
         subject = tree.text(next(c for c in parent.children if c.type == "case_expression"))
         start, end = removal(tree, node)
-        facts = {"choice": choice, "subject": subject}
+        arm = "the remaining values (`default`)" if choice == "default" else f"`{choice}`"
+        facts = {"arm": arm, "subject": subject}
         yield Change(start, end, "", facts, anchors={"case_line": parent.start_byte})
 
 

@@ -11,7 +11,7 @@ from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import is_clock, is_reset, misspell, process_of, removal
 from ecot.synthesis.verilog.cone import affected, fan_in
 from ecot.synthesis.verilog.design import LVALUES, PORTS, Declared, Design, Role
-from ecot.synthesis.verilog.syntax import ancestors, below, enclosing
+from ecot.synthesis.verilog.syntax import ancestors, enclosing
 
 _VALUES = (*PORTS, Role.SIGNAL, Role.CONSTANT, Role.STATE, Role.PARAMETER)
 _SYSTEM_TYPOS = {"$clog2": "$clog", "$signed": "$sign", "$unsigned": "$unsign", "$bits": "$bit"}
@@ -42,7 +42,7 @@ def misspell_use(design: Design, rng: Random) -> Iterator[Change]:
 def drop_declaration(design: Design, rng: Random) -> Iterator[Change]:
     """An internal signal that is used but not declared."""
     for node in design.tree.of("data_declaration", "net_declaration"):
-        names = below(node, "net_decl_assignment", "variable_decl_assignment")
+        names = design.tree.below(node, "net_decl_assignment", "variable_decl_assignment")
         inside = {outer.type for outer in ancestors(node)}
         if len(names) != 1 or "function_declaration" in inside or any(c.type == "=" for c in names[0].children):
             continue
@@ -65,10 +65,10 @@ def wire_in_process(design: Design, rng: Random) -> Iterator[Change]:
     """A signal written in an always block but declared as a net."""
     written = {name for process in design.processes for name in process.targets}
     for node in design.tree.of("ansi_port_declaration", "data_declaration"):
-        types = [t for t in below(node, "integer_vector_type") if design.tree.text(t) in ("reg", "logic")]
+        types = [t for t in design.tree.below(node, "integer_vector_type") if design.tree.text(t) in ("reg", "logic")]
         last = node.end_byte
         names = [i.name for i in design.names.values() if node.start_byte <= i.start < last]
-        if not types or len(names) != 1 or names[0] not in written or below(node, "type_declaration"):
+        if not types or len(names) != 1 or names[0] not in written or design.tree.below(node, "type_declaration"):
             continue
         facts = {"name": names[0], "type": design.tree.text(types[0])}
         yield Change(types[0].start_byte, types[0].end_byte, "wire", facts, frozenset(names))
@@ -128,9 +128,9 @@ def wrong_source(design: Design, rng: Random) -> Iterator[Change]:
 def wrong_target(design: Design, rng: Random) -> Iterator[Change]:
     """A value assigned to another register of the same block and width."""
     for node in design.tree.of("variable_lvalue"):
-        names = below(node, "simple_identifier")
+        names = design.tree.below(node, "simple_identifier")
         process = process_of(design, node)
-        if process is None or not names or below(node, "variable_lvalue")[1:]:
+        if process is None or not names or design.tree.below(node, "variable_lvalue")[1:]:
             continue
         item = design.names.get(design.tree.text(names[0]))
         if item is None or item.role not in (Role.OUTPUT, Role.SIGNAL):

@@ -10,7 +10,7 @@ from tree_sitter import Node
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import in_fixed_place
 from ecot.synthesis.verilog.design import Design, Role
-from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, below, enclosing
+from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, enclosing
 
 _RADIX = {"b": 2, "o": 8, "d": 10, "h": 16}
 
@@ -106,7 +106,7 @@ def wrong_declared_width(design: Design, rng: Random) -> Iterator[Change]:
         if outer is None or enclosing(node, "type_declaration", "function_declaration") is not None:
             continue
         names = [i for i in design.names.values() if outer.start_byte <= i.start < outer.end_byte]
-        numbers = below(node, "unsigned_number")
+        numbers = design.tree.below(node, "unsigned_number")
         if not names or not numbers or any(i.role is Role.INPUT for i in names):
             continue
         text = design.tree.text(numbers[0])
@@ -126,14 +126,16 @@ def wrong_index(design: Design, rng: Random) -> Iterator[Change]:
     for node in tree.of("select"):
         if in_fixed_place(node) or any(outer.type.endswith("for_initialization") for outer in ancestors(node)):
             continue
-        numbers = below(node, "unsigned_number")
+        numbers = design.tree.below(node, "unsigned_number")
         signal = node.parent
         names = sorted(design.identifiers(signal)) if signal is not None else []
         if not numbers or not names or signal is None:
             continue
         number = rng.choice(numbers)
         value = int(tree.text(number))
-        wrong = rng.choice([n for n in (value - 1, value + 1) if n >= 0])
+        # `[W-0]` or `[i+0]` is nothing that anybody writes.
+        lowest = 1 if tree.slice(0, number.start_byte).rstrip().endswith(("-", "+")) else 0
+        wrong = rng.choice([n for n in (value - 1, value + 1) if n >= lowest])
         old = tree.text(signal)
         at = number.start_byte - signal.start_byte
         new = old[:at] + str(wrong) + old[at + number.end_byte - number.start_byte :]

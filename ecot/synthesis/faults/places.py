@@ -8,7 +8,7 @@ from random import Random
 from tree_sitter import Node
 
 from ecot.synthesis.verilog.design import Design, Process
-from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, below, enclosing
+from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, enclosing
 
 EXPRESSIONS = ("expression", "constant_expression")
 FIXED_PLACES = frozenset(
@@ -48,14 +48,14 @@ def statements(design: Design, *assignments: str) -> Iterator[tuple[Node, Node]]
         if statement is None or block is None or block.type != "seq_block":
             continue
         if sum(child.type == "statement_or_null" for child in block.children) >= 2 and same(
-            enclosing(node, "statement_item"), inner_item(statement)
+            enclosing(node, "statement_item"), _inner_item(design.tree, statement)
         ):
             yield statement, node
 
 
-def inner_item(statement: Node) -> Node | None:
+def _inner_item(tree: SyntaxTree, statement: Node) -> Node | None:
     """The statement_item that a statement_or_null directly holds."""
-    found = below(statement, "statement_item")
+    found = tree.below(statement, "statement_item")
     return found[0] if found else None
 
 

@@ -8,7 +8,7 @@ from random import Random
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import in_fixed_place, misspell, removal
 from ecot.synthesis.verilog.design import Design
-from ecot.synthesis.verilog.syntax import below, enclosing
+from ecot.synthesis.verilog.syntax import enclosing
 
 KEYWORDS = (
     "begin",
@@ -134,7 +134,7 @@ def drop_assign(design: Design, rng: Random) -> Iterator[Change]:
     """A continuous assignment without the keyword `assign`."""
     for node in design.tree.of("continuous_assign"):
         token = node.children[0]
-        names = below(node, "net_lvalue", "variable_lvalue")
+        names = design.tree.below(node, "net_lvalue", "variable_lvalue")
         if token.type == "assign" and names:
             target = design.tree.text(names[0])
             yield Change(token.start_byte, names[0].start_byte, "", {"target": target}, frozenset({target}))

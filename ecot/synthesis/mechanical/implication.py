@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ecot.outcomes import Label
-from ecot.synthesis.faults import Edit, FaultStack
+from ecot.synthesis.faults import Edit, FaultStack, Place
 from ecot.synthesis.mechanical.diagnosis import Complaint, Mismatch, Reading
 from ecot.synthesis.verilog.cone import fan_in
 from ecot.synthesis.verilog.design import read_design
@@ -45,41 +45,45 @@ class Implication:
 
 
 def implicated(reading: Reading, stack: FaultStack, applied: Collection[Edit]) -> list[Implication]:
-    """The edits that the diagnostic of `stack.text(applied)` points at, the strongest first."""
-    found = []
+    """How the diagnostic of `stack.text(applied)` points at edits, the strongest ties first."""
+    found: list[Implication] = []
     for edit in applied:
         if reading.label is Label.FUNCTIONAL_MISMATCH:
-            implication = _by_cone(reading, edit, stack, applied)
+            found += _by_cone(reading, edit, stack, applied)
         else:
-            implication = _by_text(reading, edit, stack, applied)
-        if implication is not None:
-            found.append(implication)
+            found += _by_text(reading, edit, stack, applied)
     return sorted(found, key=lambda item: item.rank)
 
 
-def _by_text(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> Implication | None:
-    # What follows a syntax error is often its echo, so only the first complaint is believed.
-    complaints = reading.complaints[:1] if reading.subcode == "syntax" else reading.complaints
+def _by_text(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> list[Implication]:
+    if not reading.complaints:
+        return []
     place = stack.place(edit, applied)
-    for complaint in complaints:
-        if complaint.names & edit.identifiers and reading.subcode != "syntax":
+    if reading.subcode == "syntax":
+        # What follows a syntax error is often its echo, so only the first complaint is believed.
+        return _by_syntax(reading.complaints[0], edit, place, stack.text(applied))
+    for complaint in reading.complaints:
+        if complaint.names & edit.identifiers:
             distance = abs(complaint.line - place.first_line) if complaint.line is not None else 0
-            return Implication(edit, Via.NAME, distance, complaint=complaint)
-    if not complaints or complaints[0].line is None:
-        return None
-    text, line = stack.text(applied), complaints[0].line
-    if reading.subcode != "syntax":
-        here = place.first_line <= line <= place.last_line
-        return Implication(edit, Via.LINE, 0, complaint=complaints[0]) if here else None
-    last = next_code_line(text, place.last_line)
-    if place.first_line <= line <= last:
-        return Implication(edit, Via.LINE, line - place.first_line, complaint=complaints[0])
+            return [Implication(edit, Via.NAME, distance, complaint=complaint)]
+    first = reading.complaints[0]
+    here = first.line is not None and place.first_line <= first.line <= place.last_line
+    return [Implication(edit, Via.LINE, 0, complaint=first)] if here else []
+
+
+def _by_syntax(complaint: Complaint, edit: Edit, place: Place, text: str) -> list[Implication]:
+    """A parser stops at the edit, at the next token after it, or where a block that it left open collides."""
+    line = complaint.line
+    if line is None:
+        return []
+    if place.first_line <= line <= next_code_line(text, place.last_line):
+        return [Implication(edit, Via.LINE, line - place.first_line, complaint=complaint)]
     lines = text.split("\n")
     at = lines[line - 1].strip() if line <= len(lines) else "end"
     words = {edit.facts.get("keyword", ""), edit.facts.get("opener", "")}
     if words & STRUCTURAL and line > place.first_line and at.startswith(_BREAKS):
-        return Implication(edit, Via.BLOCK, line - place.first_line, complaint=complaints[0])
-    return None
+        return [Implication(edit, Via.BLOCK, line - place.first_line, complaint=complaint)]
+    return []
 
 
 def next_code_line(text: str, number: int) -> int:
@@ -92,8 +96,9 @@ def next_code_line(text: str, number: int) -> int:
     return len(lines) + 1
 
 
-def _by_cone(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> Implication | None:
-    """The first failing output whose cone holds the edit; that of the first mismatch is asked first."""
+def _by_cone(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> list[Implication]:
+    """The failing outputs whose cones hold the edit; the one of the first mismatch comes first in rank."""
+    found = []
     for order, mismatch in enumerate(reading.mismatches):
         distances = [
             steps
@@ -102,8 +107,9 @@ def _by_cone(reading: Reading, edit: Edit, stack: FaultStack, applied: Collectio
             if name in edit.targets
         ]
         if distances:
-            return Implication(edit, Via.CONE, min(distances) + _LATER_OUTPUT * (order > 0), mismatch=mismatch)
-    return None
+            distance = min(distances) + _LATER_OUTPUT * (order > 0)
+            found.append(Implication(edit, Via.CONE, distance, mismatch=mismatch))
+    return found
 
 
 _LATER_OUTPUT = 100
@@ -111,18 +117,18 @@ _LATER_OUTPUT = 100
 
 
 def improves(before: Reading, after: Reading, implication: Implication) -> bool:
-    """Whether undoing an edit made the outcome better: a later stage, fewer complaints, fewer or later mismatches.
+    """Whether undoing an edit mends what pointed at it: a later stage, the complaint gone, fewer or later mismatches.
 
-    A fault whose repair shows no effect was hidden behind another one, which then has to be mended first. Stimuli
-    differ with the code, so small differences of counts mean nothing.
+    A fault whose repair shows no such effect was hidden behind another one, which then has to be mended first.
+    Stimuli differ with the code, so small differences of counts mean nothing.
     """
     one, other = _progress(before), _progress(after)
     if one != other:
         return other > one
-    if before.label is Label.FUNCTIONAL_MISMATCH:
-        fewer = {m.signal for m in after.mismatches} < {m.signal for m in before.mismatches}
-        later = after.mismatches[0].time > 1.2 * before.mismatches[0].time
-        return fewer or later or after.failed_samples <= 0.9 * before.failed_samples
+    if implication.mismatch is not None:
+        then = implication.mismatch
+        now = next((m for m in after.mismatches if m.signal == then.signal), None)
+        return now is None or now.time > 1.2 * then.time or now.failures <= 0.8 * then.failures
     complaint = implication.complaint
     if implication.via is Via.NAME and complaint is not None:
         return all(complaint.text != other.text for other in after.complaints)

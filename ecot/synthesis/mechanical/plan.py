@@ -21,6 +21,10 @@ TRIES = 6
 """Fault stacks tried before a slot is given up."""
 _PICKS = 12
 """Operators tried for one fault before a smaller stack is taken."""
+_FIRST_TURN = 1000
+"""Characters of the system message, the request's frame, the first thinking and the last observation, about."""
+_CORRECTION = 750
+"""Characters of an observation and the thinking that answers it, about."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Planner:
             return None
         if num_faults == 0:
             return Plan(FaultStack(code, ()), (), self.discards)
+        num_faults = min(num_faults, self._affordable(code))
         for _ in range(TRIES):
             stack = self._inject(code, num_faults)
             steps = await self._walk(stack, list(stack.edits))
@@ -84,6 +89,11 @@ class Planner:
                 return Plan(stack, tuple(steps), self.discards)
         self.discards["no_usable_faults"] += 1
         return None
+
+    def _affordable(self, code: str) -> int:
+        """How many faults fit into the length aimed at; each costs one more copy of the code."""
+        fixed = len(self.task.spec) + len(code) + _FIRST_TURN
+        return max(1, (self.config.target_characters - fixed) // (len(code) + _CORRECTION))
 
     async def _variant(self) -> str | None:
         """Another way of writing the reference that really passes; else the reference itself, if that passes."""

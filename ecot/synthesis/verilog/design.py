@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 from tree_sitter import Node
 
-from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, below, parse
+from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, parse
 
 ASSIGNMENTS = (
     "operator_assignment",
@@ -111,7 +111,7 @@ class Design:
 
     def identifiers(self, node: Node) -> frozenset[str]:
         """Declared names (modules, types and instances aside) that occur at or below a node."""
-        found = {self.tree.text(inner) for inner in below(node, "simple_identifier")}
+        found = {self.tree.text(inner) for inner in self.tree.below(node, "simple_identifier")}
         return frozenset(name for name in found if name in self.names and self.names[name].role is not Role.OTHER)
 
     @cached_property
@@ -124,7 +124,7 @@ class Design:
         """Every statement that gives a value, in reading order."""
         found: list[Driver] = []
         for node in self.tree.of(*ASSIGNMENTS):
-            if node.type == "blocking_assignment" and below(node, "operator_assignment"):
+            if node.type == "blocking_assignment" and self.tree.below(node, "operator_assignment"):
                 continue
             found.append(self._assignment(node))
         for node in self.tree.of("net_decl_assignment", "variable_decl_assignment", "param_assignment"):
@@ -159,14 +159,14 @@ class Design:
         parts = [child for child in lvalue.children if child.type in LVALUES]
         if parts:
             return {name for part in parts for name in self._lvalue_names(part)}
-        first = below(lvalue, "simple_identifier")[:1]
+        first = self.tree.below(lvalue, "simple_identifier")[:1]
         return {self.tree.text(first[0])} if first else set()
 
     def _assignment(self, node: Node) -> Driver:
         reads = set(self.identifiers(node))
         targets = self.written(node)
         for name in targets:
-            if sum(self.tree.text(inner) == name for inner in below(node, "simple_identifier")) == 1:
+            if sum(self.tree.text(inner) == name for inner in self.tree.below(node, "simple_identifier")) == 1:
                 reads.discard(name)
         kind = DriverKind.ASSIGN
         previous = node
@@ -199,7 +199,7 @@ class Design:
         return Driver(frozenset({name}), reads, node.start_byte, node.end_byte, kind)
 
     def _function(self, node: Node) -> Driver:
-        name = below(node, "function_body_declaration")[0].child_by_field_name("name")
+        name = self.tree.below(node, "function_body_declaration")[0].child_by_field_name("name")
         called = self.tree.text(name) if name is not None else ""
         return Driver(frozenset({called}), self.identifiers(node), node.start_byte, node.end_byte, DriverKind.FUNCTION)
 
@@ -215,15 +215,15 @@ def read_design(code: str) -> Design:
 
 
 def _events(tree: SyntaxTree, always: Node) -> tuple[bool, tuple[tuple[str, str], ...]]:
-    control = below(always, "event_control")[:1]
+    control = tree.below(always, "event_control")[:1]
     if not control:
         return tree.text(always).startswith("always_ff"), ()
     events = []
-    for event in below(control[0], "event_expression"):
+    for event in tree.below(control[0], "event_expression"):
         if any(child.type == "event_expression" for child in event.children):
             continue
         edges = [tree.text(child) for child in event.children if child.type == "edge_identifier"]
-        names = below(event, "simple_identifier")
+        names = tree.below(event, "simple_identifier")
         events.append((edges[0] if edges else "", tree.text(names[0]) if names else ""))
     return any(edge for edge, _ in events), tuple(events)
 
@@ -232,7 +232,7 @@ def _declarations(tree: SyntaxTree) -> list[Declared]:
     found: list[Declared] = []
     direction, width = Role.INPUT, ""
     for node in tree.of("ansi_port_declaration"):
-        directions = below(node, "port_direction")
+        directions = tree.below(node, "port_direction")
         if directions:
             direction, width = Role(tree.text(directions[0])), _packed(tree, node)
         name = node.child_by_field_name("port_name")
@@ -279,7 +279,7 @@ def _own_name(node: Node) -> Node | None:
 
 
 def _packed(tree: SyntaxTree, declaration: Node) -> str:
-    for inner in below(declaration, "packed_dimension"):
+    for inner in tree.below(declaration, "packed_dimension"):
         if not any(outer.type == "enum_base_type" for outer in ancestors(inner)):
             return tree.text(inner)
     return ""

@@ -5,7 +5,7 @@ Offsets are byte offsets into the UTF-8 text; lines count from 1, as the tools c
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -26,17 +26,13 @@ class SyntaxTree:
     tree: Tree
 
     @cached_property
-    def nodes(self) -> tuple[Node, ...]:
-        """Every node, tokens included, in reading order (a node before its children)."""
-        return tuple(walk(self.tree.root_node))
+    def _index(self) -> _Index:
+        return _Index(self.tree)
 
-    @cached_property
-    def by_type(self) -> dict[str, list[Node]]:
-        """Nodes by their type; an anonymous token's type is its text."""
-        table: dict[str, list[Node]] = {}
-        for node in self.nodes:
-            table.setdefault(node.type, []).append(node)
-        return table
+    @property
+    def nodes(self) -> list[Node]:
+        """Every node, tokens included, in reading order (a node before its children)."""
+        return self._index.nodes
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -53,11 +49,15 @@ class SyntaxTree:
         return self.tree.root_node.has_error
 
     def of(self, *types: str) -> list[Node]:
-        """Nodes of any of these types, in reading order."""
-        if len(types) == 1:
-            return self.by_type.get(types[0], [])
-        found = [node for kind in types for node in self.by_type.get(kind, [])]
-        return sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
+        """Nodes of any of these types, in reading order; an anonymous token's type is its text."""
+        index = self._index
+        return [index.nodes[i] for i in index.numbers(types)]
+
+    def below(self, node: Node, *types: str) -> list[Node]:
+        """The nodes of these types at or below a node, in reading order."""
+        index = self._index
+        first = index.number[node.id]
+        return [index.nodes[i] for i in index.numbers(types, first, index.last[first])]
 
     def text(self, node: Node) -> str:
         """The source text of a node."""
@@ -95,13 +95,44 @@ def parse(code: str) -> SyntaxTree:
     return SyntaxTree(code, data, _PARSER.parse(data))
 
 
-def walk(node: Node) -> Iterator[Node]:
-    """A node and all that is below it, in reading order."""
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        yield current
-        stack.extend(reversed(current.children))
+class _Index:
+    """The nodes of a tree in reading order, found by type and by the subtree they stand in."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.nodes: list[Node] = []
+        self.number: dict[int, int] = {}
+        self.last: list[int] = []
+        """For each node the number after the last one below it."""
+        self._by_type: dict[str, list[int]] = {}
+        self._read(tree)
+
+    def _read(self, tree: Tree) -> None:
+        cursor = tree.walk()
+        open_nodes: list[int] = []
+        while True:
+            node = cursor.node
+            assert node is not None
+            number = len(self.nodes)
+            self.nodes.append(node)
+            self.number[node.id] = number
+            self.last.append(number + 1)
+            self._by_type.setdefault(node.type, []).append(number)
+            if cursor.goto_first_child():
+                open_nodes.append(number)
+                continue
+            while not cursor.goto_next_sibling():
+                if not cursor.goto_parent():
+                    return
+                self.last[open_nodes.pop()] = len(self.nodes)
+
+    def numbers(self, types: tuple[str, ...], first: int = 0, last: int | None = None) -> list[int]:
+        """Numbers of the nodes of these types from `first` up to but not including `last`."""
+        found: list[int] = []
+        for kind in types:
+            table = self._by_type.get(kind, [])
+            end = len(table) if last is None else bisect_left(table, last)
+            found += table[bisect_left(table, first) : end]
+        return sorted(found) if len(types) > 1 else found
 
 
 def ancestors(node: Node) -> Iterator[Node]:
@@ -117,8 +148,3 @@ def enclosing(node: Node, *types: str) -> Node | None:
     if node.type in types:
         return node
     return next((outer for outer in ancestors(node) if outer.type in types), None)
-
-
-def below(node: Node, *types: str) -> list[Node]:
-    """The nodes of these types at or below a node, in reading order."""
-    return [inner for inner in walk(node) if inner.type in types]

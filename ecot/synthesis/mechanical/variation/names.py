@@ -67,7 +67,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _REGISTER_SUFFIXES = ("_q", "_r", "_reg", "_ff")
 _WIRE_SUFFIXES = ("_w", "_c", "_comb")
 _RENAMED = (Role.SIGNAL, Role.STATE, Role.CONSTANT, Role.LOCAL)
-_STATE_PREFIXES = ("S_", "ST_", "STATE_", "P_")
+_STATE_PREFIXES = ("S_", "ST_", "STATE_")
 
 
 def rename_internals(code: str, kept: str, rng: Random) -> str:
@@ -111,8 +111,8 @@ def _occurrences(design: Design, table: dict[str, str]) -> list[tuple[int, int, 
 
 
 def _new_name(item: Declared, suffix: str, prefix: str, rng: Random) -> str:
-    if item.role is Role.STATE or (item.role is Role.CONSTANT and item.name.isupper() and item.width):
-        core = re.sub(r"^(S|ST|STATE|P)_", "", item.name)
+    if item.role is Role.STATE:
+        core = re.sub(r"^(S|ST|STATE)_", "", item.name)
         return prefix + core if prefix and len(core) > 1 else item.name
     if item.role is Role.CONSTANT or len(item.name) < 2:
         return item.name

@@ -6,6 +6,18 @@ Every sentence speaks of the code at hand and of what it should be; none knows t
 
 from __future__ import annotations
 
+SILENT_CAUSES: dict[str, tuple[str, ...]] = {
+    "misspell_use": (
+        "`{wrong}` on line {line} is a misspelling of `{name}`: it silently becomes a net of one bit of its own.",
+        "Line {line} says `{wrong}`, which nothing declares, so an implicit one-bit net stands where `{name}` should.",
+    ),
+    "drop_declaration": (
+        "`{name}` is not declared, so it is an implicit net of one bit, and all its upper bits are lost.",
+        "There is no declaration of `{name}`; the tool makes it a one-bit net without a word.",
+    ),
+}
+"""Causes of faults that usually stop the compiler, for when it lets them pass."""
+
 CAUSES: dict[str, tuple[str, ...]] = {
     # Grammar
     "drop_semicolon": (
@@ -101,7 +113,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "wrong_constant": (
         "The constant on line {line} is off by one: {wrong} instead of {value}.",
         "`{line_text}` uses {wrong}, and {value} is what the behaviour needs.",
-        "Line {line} has {wrong} where {value} has to stand.",
+        "`{line_text}` on line {line} has {wrong} where {value} has to stand.",
     ),
     "wrong_base": (
         "On line {line} the digits `{digits}` are read in the wrong base, which gives {wrong_value} and not {value}.",
@@ -123,7 +135,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     ),
     # Expressions
     "wrong_comparison": (
-        "The comparison `{wrong_expression}` on line {line} is the wrong one; the boundary needs `{operator}`.",
+        "The comparison `{wrong_expression}` on line {line} is the wrong one; it needs `{operator}`.",
         "Line {line} compares with `{wrong}`, so the condition holds at the wrong moments. `{expression}` is right.",
         "`{wrong_expression}` decides wrongly, and `{expression}` decides as specified.",
     ),
@@ -157,12 +169,12 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "swap_branches": (
         "The branches of the `if` are exchanged: with `{condition}` true it must do `{first}`, and otherwise "
         "`{second}`.",
-        "When `{condition}` holds the code around line {line} runs the other branch's statements.",
+        "When `{condition}` holds, `{first}` has to happen; around line {line} it is `{second}`.",
     ),
     "drop_case_arm": (
-        "The case on `{subject}` at line {case_line} has no arm for `{choice}`, so that value is not handled.",
-        "`{choice}` is missing from the case statement that starts on line {case_line}.",
-        "Nothing in the case at line {case_line} covers `{choice}`.",
+        "The case on `{subject}` at line {case_line} has no arm for {arm}.",
+        "The case statement that starts on line {case_line} leaves out {arm}.",
+        "Nothing in the case at line {case_line} covers {arm}.",
     ),
     "drop_reset": (
         "The reset branch never sets `{name}`, so it comes out of reset without a defined value.",
@@ -175,9 +187,10 @@ CAUSES: dict[str, tuple[str, ...]] = {
         "The block around line {line} misses the update of `{name}`.",
     ),
     "drop_default": (
-        "On some path through the block near line {line} `{name}` is not assigned, so it holds an old value.",
-        "The combinational block gives `{name}` no value at line {line}, which makes it remember the last one.",
-        "`{name}` lacks its assignment near line {line}.",
+        "On this path through the combinational block `{name}` is not assigned near line {line}, so it keeps the value "
+        "it had.",
+        "`{name}` lacks its assignment at line {line} of the combinational block.",
+        "The block is missing an assignment to `{name}` near line {line}.",
     ),
     "wrong_state": (
         "Line {line} names `{wrong}`, but the sequence continues with `{name}`.",

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from random import Random
 
-from ecot.synthesis.mechanical.diagnosis import Reading
+from ecot.synthesis.mechanical.diagnosis import Mismatch, Reading
 from ecot.synthesis.mechanical.implication import Implication
 from ecot.synthesis.mechanical.writing.values import read_value, relation
 from ecot.synthesis.mechanical.writing.voice import brief, listed, say
-from ecot.synthesis.verilog.cone import path_between
-from ecot.synthesis.verilog.design import Design, Driver, DriverKind, read_design
+from ecot.synthesis.verilog.cone import fan_in, path_between
+from ecot.synthesis.verilog.design import Design, Driver, DriverKind, Role, read_design
 
 _OPENINGS = (
     "`{signal}` is wrong in the simulation: at {time} ns it is {got} and should be {expected}{inputs}.",
     "First mismatch at {time} ns{inputs}: `{signal}` is {got} instead of {expected}.",
     "At {time} ns `{signal}` should be {expected}, but the design gives {got}{inputs}.",
     "{failed} of {samples} samples fail, the first at {time} ns: `{signal}` gives {got}, expected {expected}{inputs}.",
+)
+_FEEDS = (
+    "`{signal}` is computed from `{healthy}`, which is right, so the mistake lies after it.",
+    "`{healthy}` feeds `{signal}` and is right, so what comes before it is sound.",
+)
+_SHARES = (
+    "`{healthy}` is built on {common} as well and is right, so the mistake is after that.",
+    "Since `{healthy}`, which uses {common} too, has no mismatch, I look elsewhere.",
+    "{common} also feed{s} `{healthy}`, which is right, so that part is sound.",
 )
 
 
@@ -49,10 +58,11 @@ def describe_mismatch(reading: Reading, rng: Random, counted: bool) -> str:
         verb = "is" if len(reading.healthy) == 1 else "are"
         options = ("{names} {verb} right throughout.", "{names} show{s} no mismatch.")
         parts.append(say(rng, options, names=names, verb=verb, s="s" if verb == "is" else ""))
-    elif reading.failed_samples == reading.samples and rng.random() < 0.5:
+    if reading.failed_samples == reading.samples:
         parts.append("No sample is right, so this is not a corner case.")
-    elif reading.samples and reading.failed_samples * 12 < reading.samples:
-        parts.append(rng.choice(("Most samples are right, so it is a corner case.", "It happens rarely.")))
+    elif reading.failed_samples * 12 < reading.samples:
+        rare = ("Nearly all samples are right, so it is a corner case.", "It takes a rare situation to show it.")
+        parts.append(rng.choice(rare))
     return " ".join(parts)
 
 
@@ -66,19 +76,54 @@ def describe_path(code: str, implication: Implication, rng: Random) -> str:
     design = read_design(code)
     signal, targets = implication.mismatch.signal, implication.edit.targets
     if signal in targets:
-        return _direct(design, signal, rng)
+        opening = "" if implication.mismatch.expected else _other_output(implication.mismatch, rng) + " "
+        return opening + _direct(design, signal, rng)
     path = path_between(design, signal, targets)
     if not path:
         return ""
     hops = []
     if not implication.mismatch.expected:
-        hops.append(say(rng, ("I start from `{signal}`, which fails too.", "Take `{signal}`."), signal=signal))
+        hops.append(_other_output(implication.mismatch, rng))
     name = signal
     for driver in path[:4]:
         following = _next_name(driver, path, targets)
         hops.append(_hop(code, name, driver, following, rng))
         name = following
     return " ".join(hops)
+
+
+def _other_output(mismatch: Mismatch, rng: Random) -> str:
+    """Turn to an output that fails later than the first one."""
+    options = (
+        "I start from `{signal}`, which fails from {time} ns on.",
+        "Take `{signal}`, whose first mismatch is at {time} ns.",
+        "`{signal}`, wrong since {time} ns, is the easier one to follow.",
+    )
+    return say(rng, options, signal=mismatch.signal, time=mismatch.time)
+
+
+def describe_shared(code: str, reading: Reading, implication: Implication, rng: Random) -> str:
+    """What the outputs that are right say: logic that they share with the failing one is probably in order."""
+    assert implication.mismatch is not None
+    design = read_design(code)
+    signal = implication.mismatch.signal
+    behind = {name for name in fan_in(design, [signal]) if _internal(design, name)} - {signal}
+    for healthy in reading.healthy:
+        cone = fan_in(design, [healthy]).keys()
+        common = sorted((behind & cone) - {healthy})
+        if implication.edit.targets & cone:
+            continue
+        if healthy in behind:
+            return say(rng, _FEEDS, signal=signal, healthy=healthy)
+        if common:
+            s = "s" if len(common) == 1 else ""
+            return say(rng, _SHARES, healthy=healthy, common=listed(common, 3), s=s)
+    return ""
+
+
+def _internal(design: Design, name: str) -> bool:
+    item = design.names.get(name)
+    return item is not None and item.role in (Role.SIGNAL, Role.OUTPUT)
 
 
 def _direct(design: Design, signal: str, rng: Random) -> str:

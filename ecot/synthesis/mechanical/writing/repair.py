@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
 
@@ -9,8 +10,8 @@ from ecot.outcomes import Label
 from ecot.synthesis.faults import Edit, FaultStack
 from ecot.synthesis.mechanical.diagnosis import Reading
 from ecot.synthesis.mechanical.implication import Implication, Via
-from ecot.synthesis.mechanical.writing.causes import CAUSES
-from ecot.synthesis.mechanical.writing.mismatch import describe_mismatch, describe_path
+from ecot.synthesis.mechanical.writing.causes import CAUSES, SILENT_CAUSES
+from ecot.synthesis.mechanical.writing.mismatch import describe_mismatch, describe_path, describe_shared
 from ecot.synthesis.mechanical.writing.specification import relevant
 from ecot.synthesis.mechanical.writing.voice import brief, quote, say
 from ecot.synthesis.verilog.design import Role, read_design
@@ -50,7 +51,9 @@ def repair_thinking(failure: Failure, rng: Random) -> str:
     parts = [symptom, cause, _change(failure, rng)]
     if failure.implication.via is Via.CONE:
         spec = _specification(failure, rng)
-        parts = [symptom, f"{describe_path(failure.code, failure.implication, rng)} {cause} {spec}".strip(), parts[2]]
+        path = describe_path(failure.code, failure.implication, rng)
+        shared = describe_shared(failure.code, failure.reading, failure.implication, rng)
+        parts[1] = " ".join(part for part in (path, shared, cause, spec) if part)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -140,8 +143,12 @@ def _cause(failure: Failure, rng: Random) -> str:
     fields = dict(edit.facts)
     fields |= {name: str(stack.line(offset, applied)) for name, offset in edit.anchors.items()}
     fields |= {"line": str(place.first_line), "new": edit.new, "line_text": brief(tree.line_text(place.first_line))}
-    options = [text for text in CAUSES[edit.operator] if "{line_text}" not in text or edit.new.strip()]
-    return say(rng, options or CAUSES[edit.operator], **{key: brief(value, 110) for key, value in fields.items()})
+    table = SILENT_CAUSES if failure.implication.via is Via.CONE else {}
+    options = table.get(edit.operator, CAUSES[edit.operator])
+    if not edit.new.strip():
+        # The line at hand is the one after the gap, so it must not be blamed.
+        options = tuple(text for text in options if "{line_text}" not in text) or options
+    return say(rng, options, **{key: brief(value, 110) for key, value in fields.items()})
 
 
 def _specification(failure: Failure, rng: Random) -> str:
@@ -150,7 +157,10 @@ def _specification(failure: Failure, rng: Random) -> str:
     symptom = {mismatch.signal} if mismatch is not None else set()
     ports = {name for name in failure.edit.targets | failure.edit.identifiers if _is_port(design.names.get(name))}
     numbers = [] if failure.edit.operator in _MEANS_WIDTH else [failure.edit.facts.get("value", "")]
-    sentence = relevant(failure.task.spec, ports | symptom, [n for n in numbers if len(n) > 1])
+    inputs = mismatch.inputs if mismatch is not None else ""
+    pairs = re.findall(r"(\w+)=(\d+)(?=\s|$)", inputs)
+    choices = [value for name, value in pairs if name in design.names and design.names[name].width]
+    sentence = relevant(failure.task.spec, ports | symptom, [n for n in numbers if len(n) > 1], choices)
     if not sentence or rng.random() < 0.25:
         return ""
     return say(
@@ -194,12 +204,8 @@ def _change(failure: Failure, rng: Random) -> str:
             line=first,
         )
     if "\n" in edit.old.strip() or "\n" in edit.new.strip():
-        return say(
-            rng,
-            ("I rewrite lines {first} to {last} accordingly.", "Lines {first} to {last} change accordingly."),
-            first=place.first_line,
-            last=place.last_line,
-        )
+        options = ("I exchange the two branches, lines {first} to {last}.", "Lines {first} to {last} change places.")
+        return say(rng, options, first=place.first_line, last=place.last_line)
     return say(
         rng,
         (
