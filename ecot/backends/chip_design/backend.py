@@ -14,7 +14,7 @@ from ecot.backends.chip_design.screening import refused_calls, system_calls, unk
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
 from ecot.backends.chip_design.tool import IcarusTool, find_icarus
 from ecot.backends.concurrency import Slots, run_all
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.backends.sandbox import WORK_DIR, Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
@@ -113,12 +113,13 @@ class IcarusBackend:
         files = {name: text.encode() for name, text in task.environment.items()}
         files[bench.file_name] = bench.text.encode()
         files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
+        files["ivlpp"] = self._tool.preprocessor_wrapper
         # The testbench first, so that nothing the candidate defines or leaves open reaches it.
         sources = (bench.file_name, CANDIDATE_FILE)
         program = _program_file(bench)
         return await self._sandbox.run(
             SandboxCommand(
-                argv=(self._tool.iverilog, *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
+                argv=(self._tool.iverilog, f"-BP{WORK_DIR}", *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
                 inputs=files,
                 outputs=(program,),
                 limits=_limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise, tool_line
@@ -33,10 +34,14 @@ def screen_source(code: str) -> Execution | None:
 def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execution:
     """The outcome of a compilation that left no program."""
     messages = normalise(result.stderr + result.stdout, bench, entry)
-    if result.timed_out:
+    said = result.stderr.splitlines()
+    if result.timed_out or b"CPU time limit exceeded" in said:
         return Execution(Label.TIMEOUT, "compile", Stage.COMPILE, "the compiler was stopped: out of time\n")
     if result.output_truncated:
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.COMPILE, "the compiler was stopped: output flood\n")
+    if b"File size limit exceeded" in said:
+        text = "the compiler was stopped: the source is too large once preprocessed\n"
+        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.COMPILE, text)
     if b"bad_alloc" in result.stderr or b"memory exhausted" in result.stderr:
         return Execution(
             Label.MEMORY_FAULT, "out_of_memory", Stage.COMPILE, "the compiler was stopped: out of memory\n"
@@ -84,8 +89,10 @@ def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
     if b"bad_alloc" in result.stderr:
         return Execution(Label.MEMORY_FAULT, "out_of_memory", Stage.RUN, "the simulation was stopped: out of memory\n")
     if result.signal is not None:
-        text = f"the simulator was killed by signal {result.signal}\n"
-        return Execution(Label.MEMORY_FAULT, "segv" if result.signal == 11 else "", Stage.RUN, text)
+        if result.signal != signal.SIGSEGV:
+            return Execution(Label.RUNTIME_ERROR, "", Stage.RUN, f"the simulator died of signal {result.signal}\n")
+        text = "the simulator crashed: unbounded recursion, or a combinational loop without delay\n"
+        return Execution(Label.MEMORY_FAULT, "segv", Stage.RUN, text)
     if "is not defined by any module" in messages:
         return Execution(Label.RUNTIME_ERROR, "undefined_task", Stage.RUN, messages)
     if fatal and result.exit_code != 0:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ class IcarusTool:
     iverilog: str
     vvp: str
     version: str
+    preprocessor: str
+    """The program that `iverilog` pipes into the compiler proper."""
     read_only: tuple[Path, ...]
     """What the sandbox must show besides the system's directories; empty for a packaged tool."""
 
@@ -29,9 +33,23 @@ class IcarusTool:
     def identity(self) -> str:
         """Changes with the tool: version and content of its binaries."""
         content = hashlib.sha256()
-        for path in (self.iverilog, self.vvp):
+        for path in (self.iverilog, self.vvp, self.preprocessor, str(Path(self.preprocessor).with_name("ivl"))):
             content.update(Path(path).read_bytes())
         return f"{self.version} {content.hexdigest()[:16]}"
+
+    @property
+    def preprocessor_wrapper(self) -> bytes:
+        """A script that stands in for the preprocessor and lets it end before the compiler starts to read.
+
+        In a pipe both write to standard error at once, and their messages mix differently from run to run.
+        """
+        return (
+            "#!/bin/sh\n"
+            f'{self.preprocessor} "$@" >preprocessed\n'
+            "code=$?\n"
+            "[ $code -le 128 ] && cat preprocessed\n"
+            "exit $code\n"
+        ).encode()
 
 
 @functools.cache
@@ -40,7 +58,7 @@ def find_icarus() -> IcarusTool:
 
     Raises:
         MissingToolError: one of them is missing; the message says how to get it.
-        ToolError: the tool does not say its version.
+        ToolError: the tool does not say its version or its parts.
     """
     found = {}
     for name in ("iverilog", "vvp"):
@@ -48,11 +66,17 @@ def find_icarus() -> IcarusTool:
         if path is None:
             raise MissingToolError(f"{name} is not installed; get Icarus Verilog with `apt install iverilog`")
         found[name] = Path(path).resolve()
-    text = subprocess.run(
-        [found["iverilog"], "-V"], capture_output=True, text=True, errors="replace", timeout=60
-    ).stdout
-    match = re.search(r"Icarus Verilog version (\S+)", text)
-    if match is None:
-        raise ToolError(f"`{found['iverilog']} -V` names no version; is it Icarus Verilog?")
+    version = _output([str(found["iverilog"]), "-V"], r"Icarus Verilog version (\S+)")
+    with tempfile.NamedTemporaryFile(suffix=".sv") as empty:
+        preprocessor = _output([str(found["iverilog"]), "-v", "-o", os.devnull, empty.name], r"translate: (\S+) ")
     outside = {path.parent.parent for path in found.values() if path.parent not in _SYSTEM_PREFIXES}
-    return IcarusTool(str(found["iverilog"]), str(found["vvp"]), match[1], tuple(sorted(outside)))
+    return IcarusTool(str(found["iverilog"]), str(found["vvp"]), version, preprocessor, tuple(sorted(outside)))
+
+
+def _output(argv: list[str], pattern: str) -> str:
+    """What the pattern's group finds in a command's output."""
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=60)
+    match = re.search(pattern, done.stdout + done.stderr)
+    if match is None:
+        raise ToolError(f"`{' '.join(argv)}` prints nothing like {pattern!r}; is it Icarus Verilog?")
+    return match[1]

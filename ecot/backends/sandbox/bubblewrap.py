@@ -23,6 +23,7 @@ MINIMUM_VERSION = (0, 8)
 UNPRIVILEGED_ID = 65534
 """`nobody`: who a sandbox is on the host when the caller is root, so that process counts bind."""
 
+_STACK_BYTES = 8 << 20
 _SYSTEM_DIRS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/bin", "/lib", "/lib32", "/lib64")
 _INSTALL = "install it with `apt install bubblewrap` (or your distribution's package)"
 
@@ -93,7 +94,7 @@ def sandbox_argv(
     # The root is a file system in memory too: without the remount it could be filled past any cap.
     argv += ["--remount-ro", "/", "--chdir", WORK_DIR]
     for name, descriptor in inputs.items():
-        argv += ["--file", str(descriptor), f"{WORK_DIR}/{name}"]
+        argv += ["--perms", "0755", "--file", str(descriptor), f"{WORK_DIR}/{name}"]
     for key, value in environment.items():
         argv += ["--setenv", key, value]
     argv += ["--json-status-fd", str(status_fd), "--", launcher.prlimit, *_resource_limits(limits), *command]
@@ -138,6 +139,8 @@ def _resource_limits(limits: Limits) -> list[str]:
         "fsize": (limits.scratch_bytes, limits.scratch_bytes),
         "nofile": (limits.open_files, limits.open_files),
         "nproc": (limits.processes, limits.processes),
+        # Fixed, since where a runaway recursion ends must not depend on the caller's shell.
+        "stack": (_STACK_BYTES, _STACK_BYTES),
         "core": (0, 0),
     }
     options = []

@@ -43,7 +43,7 @@ class SandboxCommand:
     argv: tuple[str, ...]
     """Program (absolute path, under the system's directories or `read_only`) and arguments."""
     inputs: Mapping[str, bytes] = field(default_factory=dict)
-    """File name to content, laid into the working directory."""
+    """File name to content, laid into the working directory; all may be written and executed there."""
     outputs: tuple[str, ...] = ()
     """Files of the working directory to bring out when the command ends by itself."""
     limits: Limits = field(default_factory=Limits)
