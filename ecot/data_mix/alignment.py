@@ -1,14 +1,26 @@
-"""Character spans to token runs."""
+"""Character spans to token runs.
+
+A token that straddles spans takes the first unsupervised one, so that no token with an unsupervised character is ever
+trained; between supervised spans its first character decides. Tokens that are parts of one character (byte-level BPE)
+share its span.
+"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ecot.segments import SUPERVISED_KINDS, Kind, Run
+from ecot.segments import SUPERVISED_KINDS, Kind, Run, merge_runs
+
+
+class Span(NamedTuple):
+    """A stretch of characters of one kind and attempt; spans lie end to end from character 0."""
+
+    end: int
+    kind: Kind
+    attempt: int
 
 
 class Aligned(NamedTuple):
@@ -21,46 +33,82 @@ class Aligned(NamedTuple):
     """Start of a supervised turn (a character) that lies inside a token; None when each begins with a token."""
 
 
-def align(offsets: np.ndarray, spans: Sequence[Any], turn_starts: Sequence[int]) -> Aligned:
-    """Give each token the kind and attempt of its characters.
+def align(encoding: Any, spans: Sequence[Span], turn_starts: Sequence[int]) -> Aligned:
+    """Give each token of a `tokenizers.Encoding` the kind and attempt of its characters.
 
-    A token that straddles spans takes the first unsupervised one, so that no token with an unsupervised character is
-    ever trained; between supervised spans its first character decides. Tokens that are parts of one character (byte-
-    level BPE) share its span.
+    Only tokens at the ends of spans are looked up: reading the offsets of all costs more than everything else here.
+
+    Args:
+        encoding: made without a post-processor, which might trim white space off offsets.
+        spans: from character 0 to the end of the text.
+        turn_starts: characters at which supervised turns begin.
+    """
+    joined = join_spans(spans)
+    edges = [encoding.char_to_token(span.end) for span in joined[:-1]]
+    starts = [encoding.char_to_token(start) for start in turn_starts]
+    if None in edges or None in starts:  # a normaliser dropped a character, so no token holds it
+        return align_offsets(np.array(encoding.offsets, np.int64).reshape(-1, 2), spans, turn_starts)
+    inside = [encoding.token_to_chars(edge)[0] < span.end for edge, span in zip(edges, joined, strict=False)]
+    runs: list[Run] = []
+    straddling, position, number = 0, 0, 0
+    while number < len(joined):
+        end = edges[number] if number < len(edges) else len(encoding)
+        runs.append(Run(max(0, end - position), joined[number].kind, joined[number].attempt))
+        position = max(position, end)
+        number += 1
+        if number <= len(edges) and inside[number - 1]:
+            covered = [joined[number - 1], joined[number]]
+            while number < len(edges) and inside[number] and edges[number] == end:
+                number += 1
+                covered.append(joined[number])
+            kind, attempt = _segment_of(covered)
+            runs.append(Run(1, kind, attempt))
+            position, straddling = end + 1, straddling + 1
+    crossed = [
+        start for start, token in zip(turn_starts, starts, strict=True) if encoding.token_to_chars(token)[0] < start
+    ]
+    return Aligned(tuple(merge_runs(runs)), straddling, crossed[0] if crossed else None)
+
+
+def align_offsets(offsets: np.ndarray, spans: Sequence[Span], turn_starts: Sequence[int]) -> Aligned:
+    """The same from the offsets of all tokens.
 
     Args:
         offsets: [n, 2] begin and end of each token in characters, ascending.
-        spans: `Span`s from character 0 to the end of the text.
+        spans: from character 0 to the end of the text.
         turn_starts: characters at which supervised turns begin.
     """
-    begins = [0, *(span.end for span in spans)]
-    spans = [span for span, begin in zip(spans, begins, strict=False) if span.end > begin] or list(spans[:1])
-    ends = np.array([span.end for span in spans], np.int64)
-    first = np.searchsorted(ends, offsets[:, 0], side="right")
-    last = np.searchsorted(ends, np.maximum(offsets[:, 1] - 1, offsets[:, 0]), side="right")
+    joined = join_spans(spans)
+    ends = np.array([span.end for span in joined], np.int64)
     # An empty token at the very end of the text lies in no span: it belongs to the last.
-    chosen = np.minimum(first, len(spans) - 1)
-    last = np.minimum(last, len(spans) - 1)
-    straddling = 0
-    for token in np.nonzero(chosen != last)[0]:
-        covered = list(range(chosen[token], last[token] + 1))
-        if len({(spans[index].kind, spans[index].attempt) for index in covered}) > 1:
-            straddling += 1
-            unsupervised = [index for index in covered if spans[index].kind not in SUPERVISED_KINDS]
-            chosen[token] = unsupervised[0] if unsupervised else covered[0]
-    kinds = np.array([span.kind for span in spans], np.int64)[chosen]
-    attempts = np.array([span.attempt for span in spans], np.int64)[chosen]
-    return Aligned(_runs(kinds, attempts), straddling, _crossed(offsets, turn_starts))
+    first = np.minimum(np.searchsorted(ends, offsets[:, 0], side="right"), len(joined) - 1)
+    last = np.maximum(offsets[:, 1] - 1, offsets[:, 0])
+    last = np.minimum(np.searchsorted(ends, last, side="right"), len(joined) - 1)
+    runs = []
+    for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+        kind, attempt = _segment_of(joined[begin : end + 1])
+        runs.append(Run(1, kind, attempt))
+    return Aligned(tuple(merge_runs(runs)), int((first != last).sum()), _crossed(offsets, turn_starts))
 
 
-def _runs(kinds: np.ndarray, attempts: np.ndarray) -> tuple[Run, ...]:
-    if len(kinds) == 0:
-        return ()
-    changes = np.nonzero((np.diff(kinds) != 0) | (np.diff(attempts) != 0))[0] + 1
-    edges = [0, *changes.tolist(), len(kinds)]
-    return tuple(
-        Run(end - begin, Kind(int(kinds[begin])), int(attempts[begin])) for begin, end in itertools.pairwise(edges)
-    )
+def join_spans(spans: Sequence[Span]) -> list[Span]:
+    """Spans without empty ones, neighbours of one kind and attempt joined; at least one."""
+    joined: list[Span] = []
+    begin = 0
+    for span in spans:
+        if span.end == begin:
+            continue
+        if joined and (joined[-1].kind, joined[-1].attempt) == (span.kind, span.attempt):
+            joined.pop()
+        joined.append(span)
+        begin = span.end
+    return joined or list(spans[:1])
+
+
+def _segment_of(covered: Sequence[Span]) -> tuple[Kind, int]:
+    """The kind and attempt of a token that has characters of these spans."""
+    chosen = next((span for span in covered if span.kind not in SUPERVISED_KINDS), covered[0])
+    return chosen.kind, chosen.attempt
 
 
 def _crossed(offsets: np.ndarray, turn_starts: Sequence[int]) -> int | None:

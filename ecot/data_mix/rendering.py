@@ -8,27 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from ecot.data_mix.alignment import align
+from ecot.data_mix.alignment import Span, align
 from ecot.data_mix.config import ObservationRole, PastThinking
 from ecot.data_mix.layout import LayoutFinder
 from ecot.data_mix.skeleton import render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
-from ecot.segments import Kind, Run
+from ecot.segments import Run
 from ecot.trajectories import Message, Role
-
-
-class Span(NamedTuple):
-    """A stretch of characters of one kind and attempt; spans lie end to end from character 0."""
-
-    end: int
-    kind: Kind
-    attempt: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ class Renderer:
         return [self._encode(*pair) for pair in zip(renderings, encodings, strict=True)]
 
     def _encode(self, rendering: Rendering, encoding: Any) -> Encoded | DataError:
-        aligned = align(np.array(encoding.offsets, np.int64).reshape(-1, 2), rendering.spans, rendering.turn_starts)
+        aligned = align(encoding, rendering.spans, rendering.turn_starts)
         if aligned.crossed_turn is not None:
             return DataError(
                 f"the text of an assistant turn begins with {rendering.text[aligned.crossed_turn :][:10]!r}, which "

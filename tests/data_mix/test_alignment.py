@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ecot.data_mix.alignment import align
-from ecot.data_mix.rendering import Span
+from ecot.data_mix.alignment import Span, align, align_offsets
 from ecot.segments import SUPERVISED_KINDS, Kind, Run
 
 PROMPT, THINKING, ANSWER, OBSERVATION = Kind.PROMPT, Kind.THINKING, Kind.ANSWER, Kind.OBSERVATION
@@ -35,7 +34,7 @@ def test_runs_equal_those_of_a_loop(seed):
     offsets = list(itertools.pairwise(edges))
     # A character of several tokens, as byte-level BPE has them.
     offsets = [pair for pair in offsets for _ in range(2 if pair[1] - pair[0] == 1 else 1)]
-    aligned = align(np.array(offsets), spans, ())
+    aligned = align_offsets(np.array(offsets), spans, ())
     tokens = [(run.kind, run.attempt) for run in aligned.runs for _ in range(run.length)]
     assert tokens == slow_align(offsets, spans)
 
@@ -43,17 +42,61 @@ def test_runs_equal_those_of_a_loop(seed):
 def test_a_straddling_token_is_not_trained_with_a_character_of_the_prompt():
     spans = [Span(4, PROMPT, 0), Span(8, THINKING, 1), Span(12, ANSWER, 1), Span(16, OBSERVATION, 1)]
     offsets = np.array([(0, 3), (3, 6), (6, 9), (9, 13), (13, 16)])
-    aligned = align(offsets, spans, ())
+    aligned = align_offsets(offsets, spans, ())
     assert aligned.runs == (Run(2, PROMPT, 0), Run(1, THINKING, 1), Run(2, OBSERVATION, 1))
     assert aligned.straddling == 3
 
 
 def test_turns_must_begin_with_a_token():
     spans = [Span(4, PROMPT, 0), Span(8, ANSWER, 1)]
-    assert align(np.array([(0, 4), (4, 8)]), spans, (4,)).crossed_turn is None
-    assert align(np.array([(0, 3), (3, 5), (5, 8)]), spans, (4,)).crossed_turn == 4
-    assert align(np.array([(0, 2), (2, 8)]), spans, (4,)).crossed_turn == 4
+    assert align_offsets(np.array([(0, 4), (4, 8)]), spans, (4,)).crossed_turn is None
+    assert align_offsets(np.array([(0, 3), (3, 5), (5, 8)]), spans, (4,)).crossed_turn == 4
+    assert align_offsets(np.array([(0, 2), (2, 8)]), spans, (4,)).crossed_turn == 4
 
 
 def test_no_tokens_no_runs():
-    assert align(np.empty((0, 2), np.int64), [Span(0, PROMPT, 0)], ()).runs == ()
+    assert align_offsets(np.empty((0, 2), np.int64), [Span(0, PROMPT, 0)], ()).runs == ()
+
+
+class OffsetEncoding:
+    """The part of `tokenizers.Encoding` that alignment uses, over given offsets, as its documentation defines it."""
+
+    def __init__(self, offsets):
+        self.offsets = offsets
+
+    def __len__(self):
+        return len(self.offsets)
+
+    def char_to_token(self, position):
+        return next((i for i, (begin, end) in enumerate(self.offsets) if begin <= position < end), None)
+
+    def token_to_chars(self, token):
+        return self.offsets[token]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_looking_up_ends_of_spans_gives_the_same_as_all_offsets(seed):
+    generator = np.random.default_rng(seed)
+    ends = np.cumsum(generator.integers(0, 5, size=12)) + 1
+    spans = [Span(int(end), Kind(int(generator.integers(0, 4))), number // 3) for number, end in enumerate(ends)]
+    edges = sorted({0, int(ends[-1]), *generator.integers(0, ends[-1] + 1, size=10).tolist()})
+    offsets = []
+    for begin, end in itertools.pairwise(edges):
+        # Tokens that are parts of one character share its offsets, and one may also hold the characters before.
+        offsets += [(begin, end), (end - 1, end)] if generator.random() < 0.3 else [(begin, end)]
+    starts = tuple(sorted(generator.integers(0, ends[-1], size=3).tolist()))
+    if seed % 8 == 7 and len(offsets) > 3:  # a normaliser dropped some characters
+        del offsets[2]
+    found = align(OffsetEncoding(offsets), spans, starts)
+    assert found == align_offsets(np.array(offsets), spans, starts)
+    tokens = [(run.kind, run.attempt) for run in found.runs for _ in range(run.length)]
+    assert tokens == slow_align(offsets, spans)
+
+
+def test_real_encodings_align_alike_both_ways(make_renderer, trajectories):
+    renderer = make_renderer()
+    for trajectory in trajectories[:30]:
+        rendering = renderer.render(trajectory.messages)
+        encoding = renderer._encoder.encode(rendering.text, add_special_tokens=False)
+        fast = align(encoding, rendering.spans, rendering.turn_starts)
+        assert fast == align_offsets(np.array(encoding.offsets), rendering.spans, rendering.turn_starts)
