@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ def legend() -> Text:
     return legend_text
 
 
-def terminal_preview(document: Document, tokenizer: Any, mark_tokens: bool = False) -> Text:
+def preview_text(document: Document, tokenizer: Any, mark_tokens: bool = False) -> Text:
     """The document in colours for `rich`, after a line of counts.
 
     Args:
@@ -83,7 +83,7 @@ def terminal_preview(document: Document, tokenizer: Any, mark_tokens: bool = Fal
     return shown
 
 
-def html_preview(document: Document, tokenizer: Any) -> str:
+def document_html(document: Document, tokenizer: Any) -> str:
     """The document as a self-contained HTML fragment; the kind and attempt of a stretch show on hovering."""
     parts = [f"<p><b>{html.escape(counts_line(document))}</b></p>", '<pre style="white-space:pre-wrap">']
     stretch: list[Piece] = []
@@ -94,6 +94,14 @@ def html_preview(document: Document, tokenizer: Any) -> str:
         stretch.append(piece)
     parts += [_span(stretch) if stretch else "", "</pre>"]
     return "".join(parts)
+
+
+def preview_html(documents: Sequence[Document], tokenizer: Any) -> str:
+    """A self-contained page with some documents and a legend."""
+    body = "<hr>".join(document_html(document, tokenizer) for document in documents)
+    style = "body{max-width:60em;margin:2em auto;font-family:sans-serif}"
+    head = f"<!doctype html><meta charset='utf-8'><title>tokens and segments</title><style>{style}</style>"
+    return f"{head}<p>{html_legend()}</p>{body}\n"
 
 
 def html_legend() -> str:

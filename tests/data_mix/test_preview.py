@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ecot.data_mix.prepare import prepare
-from ecot.data_mix.preview import TERMINAL_STYLES, html_preview, pieces, terminal_preview
+from ecot.data_mix.preview import TERMINAL_STYLES, pieces, preview_html, preview_text
 from ecot.data_mix.tokenizer import load_tokenizer
 
 
@@ -30,7 +30,7 @@ def test_pieces_are_the_document(shown):
 
 def test_the_terminal_shows_text_in_the_colour_of_its_kind(shown):
     store, tokenizer = shown
-    text = terminal_preview(store[0], tokenizer, mark_tokens=True)
+    text = preview_text(store[0], tokenizer, mark_tokens=True)
     first_line, _, body = text.plain.partition("\n")
     assert body == tokenizer.decode(store[0].ids)
     assert f"{len(store[0])} tokens" in first_line and "PASS" in first_line
@@ -40,7 +40,7 @@ def test_the_terminal_shows_text_in_the_colour_of_its_kind(shown):
 
 def test_html_holds_the_whole_text_escaped(shown):
     store, tokenizer = shown
-    page = html_preview(store[0], tokenizer)
+    page = preview_html([store[0]], tokenizer)
     body = re.search(r"<pre[^>]*>(.*)</pre>", page, re.DOTALL)[1]
     assert html.unescape(re.sub(r"</?span[^>]*>", "", body)) == tokenizer.decode(store[0].ids)
     assert "<|im_start|>" not in page and "&lt;|im_start|&gt;" in page
