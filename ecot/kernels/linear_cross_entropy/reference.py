@@ -40,7 +40,8 @@ def softmax_grad_(
     columns = labels_C[:, None]
     target = tile.gather(1, columns)
     tile.scatter_(1, columns, float("-inf"))
-    rest_peak, rest_argmax = tile.max(1, keepdim=True)
+    rest_peak = tile.amax(1, keepdim=True)
+    hits_C.copy_(_label_is_argmax(tile, columns, target, rest_peak))
     peak = torch.maximum(rest_peak, target)
     rest = tile.sub_(peak).exp_().sum(1, keepdim=True)
     label_mass = (target - peak).exp()
@@ -50,7 +51,6 @@ def softmax_grad_(
     nll_C.copy_((peak - target + log_total)[:, 0])
     lse = peak + log_total
     lse_C.copy_(lse[:, 0])
-    hits_C.copy_(((target > rest_peak) | ((target == rest_peak) & (columns < rest_argmax)))[:, 0])
     if not with_grad:
         return
     factor = factors_C[:, None].to(tile.dtype)
@@ -61,6 +61,17 @@ def softmax_grad_(
         tile.mul_(slope)
     if tile is not logits_CV:
         logits_CV.copy_(tile)
+
+
+def _label_is_argmax(rest_CV: Tensor, columns: Tensor, target: Tensor, rest_peak: Tensor) -> Tensor:
+    """[C] bool: the label's logit is above all others, and above or equal to those after it."""
+    hits = target > rest_peak
+    tied = target == rest_peak
+    if rest_CV.device.type != "cpu":  # asking for ties would wait for the device
+        return (hits | (tied & (columns < rest_CV.argmax(1, keepdim=True))))[:, 0]
+    for row in tied[:, 0].nonzero()[:, 0].tolist():  # few; an argmax of every row takes four times as long
+        hits[row] = not (rest_CV[row, : int(columns[row])] == target[row]).any()
+    return hits[:, 0]
 
 
 def group_sums(nll_n: Tensor, weights_n: Tensor, hits_n: Tensor, groups_n: Tensor, num_groups: int) -> Tensor:
