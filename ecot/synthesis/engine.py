@@ -16,9 +16,10 @@ from typing import Any
 from ecot import outcomes
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
-from ecot.errors import MissingToolError, SandboxError, ToolError
+from ecot.errors import ConfigError, MissingToolError, SandboxError, ToolError
 from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
+from ecot.synthesis.faults import OPERATORS
 from ecot.synthesis.journal import Drawn, Journal
 from ecot.synthesis.loop import run_loop
 from ecot.synthesis.mechanical.generator import NAME, MechanicalGenerator
@@ -78,6 +79,7 @@ class Engine:
         backend: Backend,
         progress: Progress,
     ) -> None:
+        _check_operators(config)
         self.config = config
         self.folder = paths.trajectories
         self.seed = seed
@@ -197,6 +199,15 @@ class Engine:
         temporary = self.folder / ".summary.json.tmp"
         temporary.write_text(json.dumps(row, indent=2, ensure_ascii=False) + "\n", "utf-8")
         temporary.replace(self.folder / "summary.json")
+
+
+def _check_operators(config: SynthesisConfig) -> None:
+    unknown = sorted(set(config.generator.operators or ()) - set(OPERATORS))
+    if unknown:
+        raise ConfigError(
+            f"key 'synthesis.generator.operators': no such fault operator: {', '.join(unknown)}; "
+            f"known: {', '.join(sorted(OPERATORS))}"
+        )
 
 
 def _source_hash() -> str:

@@ -7,9 +7,8 @@ import re
 from ecot.answers import extract_code, format_answer
 
 _FILLER = re.compile(
-    r"^\s*(?:(?:okay|ok|alright|all right|sure|great|well|hmm+|right|certainly|of course|absolutely)[,.!]?\s*)+"
-    r"(?:(?:let me think(?: about (?:this|it))?|let's see|let me see|here we go|i'd be happy to help)[,.!:]?\s*)?"
-    r"(?=\n|[A-Z`])",
+    r"^\s*(?:(?:okay|ok|alright|all right|sure|great|well|hmm+|right|certainly|of course|absolutely)[,.!]\s*)*"
+    r"(?:(?:let me think(?: about (?:this|it))?|let's see|let me see|here we go|i'd be happy to help)[,.!:]\s*)?",
     re.IGNORECASE,
 )
 _BLANK_LINES = re.compile(r"\n{3,}")

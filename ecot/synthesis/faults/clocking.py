@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
+from tree_sitter import Node
+
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import process_of
 from ecot.synthesis.verilog.design import Design, Role
-from ecot.synthesis.verilog.syntax import enclosing
 
 
 @operator("blocking_assignment", Family.BEHAVIOUR)
@@ -59,12 +60,11 @@ def drop_event(design: Design, rng: Random) -> Iterator[Change]:
 @operator("partial_sensitivity", Family.BEHAVIOUR)
 def partial_sensitivity(design: Design, rng: Random) -> Iterator[Change]:
     """A combinational block with a hand-written sensitivity list that lacks a signal."""
-    tree = design.tree
-    for node in tree.of("event_control"):
-        always = enclosing(node, "always_construct")
-        if "*" not in tree.text(node) or always is None:
+    for node in design.tree.of("always_construct"):
+        start, end, lead = _wake_up(design, node)
+        if end == start:
             continue
-        inside = [d for d in design.drivers if always.start_byte <= d.start and d.end <= always.end_byte]
+        inside = [d for d in design.drivers if node.start_byte <= d.start and d.end <= node.end_byte]
         reads = {n for d in inside for n in d.reads} - {n for d in inside for n in d.targets}
         signals = [n for n in sorted(reads) if design.names[n].role in (Role.INPUT, Role.SIGNAL, Role.OUTPUT)]
         if len(signals) < 2:
@@ -72,4 +72,15 @@ def partial_sensitivity(design: Design, rng: Random) -> Iterator[Change]:
         missing = rng.choice(signals)
         listed = " or ".join(name for name in signals if name != missing)
         facts = {"signal": missing, "listed": listed}
-        yield Change(node.start_byte, node.end_byte, f"@({listed})", facts, frozenset({missing}))
+        yield Change(start, end, f"{lead}@({listed})", facts, frozenset({missing}))
+
+
+def _wake_up(design: Design, always: Node) -> tuple[int, int, str]:
+    """The span of `always_comb` or of `@(*)`, and what has to stand before a list in its place."""
+    keyword = always.children[0]
+    if design.tree.text(keyword) == "always_comb":
+        return keyword.start_byte, keyword.end_byte, "always "
+    control = design.tree.below(always, "event_control")[:1]
+    if control and "*" in design.tree.text(control[0]):
+        return control[0].start_byte, control[0].end_byte, ""
+    return 0, 0, ""

@@ -116,4 +116,4 @@ def misspell(word: str, taken: set[str] | frozenset[str], rng: Random) -> str:
     if len(word) < 3:
         options += [word + word[-1], word + "_in", word + "0"]
     fresh = [option for option in options if option not in taken and option != word and not option[0].isdigit()]
-    return rng.choice(fresh)
+    return rng.choice(fresh) if fresh else next(new for n in range(1, 99) if (new := f"{word}_{n}") not in taken)

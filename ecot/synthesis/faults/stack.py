@@ -45,7 +45,7 @@ class FaultStack:
         """Where an offset of the correct text lies in `text(applied)`; inside an edit, where that edit starts."""
         moved = offset
         for edit in self._in_order(applied):
-            if edit.end <= offset:
+            if edit.start < offset and edit.end <= offset:
                 moved += len(edit.new.encode("utf-8")) - (edit.end - edit.start)
             elif edit.start < offset:
                 moved -= offset - edit.start

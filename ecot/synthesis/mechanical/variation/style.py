@@ -78,6 +78,7 @@ def _respell_processes(code: str, rng: Random) -> str:
     """One way per text of writing `always_ff` and `always @(*)`."""
     design = read_design(code)
     clocked, star = rng.choice((None, "always", "always_ff")), rng.choice((None, "@(*)", "@*"))
+    plain = rng.random() < 0.3
     spans = []
     for node in design.tree.of("always_keyword"):
         always = enclosing(node, "always_construct")
@@ -86,6 +87,8 @@ def _respell_processes(code: str, rng: Random) -> str:
         process = next(p for p in design.processes if p.start == always.start_byte)
         if process.clocked and clocked is not None:
             spans.append((node.start_byte, node.end_byte, clocked))
+        elif plain and design.tree.text(node) == "always_comb":
+            spans.append((node.start_byte, node.end_byte, f"always {star or '@(*)'}"))
     for node in design.tree.of("event_control"):
         if star is not None and design.tree.text(node).replace(" ", "") in ("@(*)", "@*"):
             spans.append((node.start_byte, node.end_byte, star))

@@ -60,7 +60,8 @@ def _mention(name: str) -> re.Pattern[str]:
 
 def requirements(spec: str, limit: int = 170) -> list[str]:
     """Sentences that say when and how, the ones to keep in mind while writing."""
-    strong = re.compile(r"\b(when|if|while|until|after|before|only|must|never|always|reset|cycle|edge|otherwise)\b")
+    words = r"\b(when|if|while|until|after|before|only|must|never|always|reset|cycle|edge|otherwise)\b"
+    strong = re.compile(words, re.IGNORECASE)
     return [s for s in sentences(spec) if strong.search(s) and len(s) <= limit and not _LISTING.search(s)]
 
 

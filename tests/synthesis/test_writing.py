@@ -1,0 +1,106 @@
+"""Words from evidence: values, sentences of a specification, and causes that fit the code at hand."""
+
+import re
+import string
+from random import Random
+
+import pytest
+
+from ecot.synthesis.faults import OPERATORS
+from ecot.synthesis.mechanical.writing.causes import CAUSES, SILENT_CAUSES
+from ecot.synthesis.mechanical.writing.specification import relevant, requirements, sentences
+from ecot.synthesis.mechanical.writing.values import read_value, relation
+from ecot.synthesis.mechanical.writing.voice import brief, listed, quote
+from ecot.synthesis.verilog.design import read_design
+
+SPEC = """\
+Write a SystemVerilog module `m` with the inputs `a` and `op` (3 bits) and the output `result`.
+
+The operation is chosen by `op`:
+
+- 0: `result` = `a`
+- 1: bitwise complement of `a`
+
+`result` is a register. When `rst` is 1, `result` becomes 0; a second
+clause goes on. It must hold 42 words.
+"""
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "words"),
+    [
+        ("8'h0a", "8'h0b", "one too high"),
+        ("4'h0", "4'hf", "inverted"),
+        ("8'h10", "8'h0f", "one too low"),
+        ("8'h7f", "8'h3f", "upper ones are lost"),
+        ("8'h12", "8'h24", "twice"),
+        ("8'h24", "8'h12", "half"),
+        ("8'h50", "8'h52", "bit 1 differs"),
+        ("8'h50", "8'h00", "zero"),
+        ("4'h3", "4'hx", "x|[Uu]nknown"),
+        ("4'h3", "4'hz", "z|impedance"),
+        ("1'b1", "1'b0", "^$"),
+        ("8'h53", "8'h2e", "^$"),
+    ],
+)
+def test_two_values_are_compared_truly(expected, got, words):
+    for seed in range(5):
+        assert re.search(words, relation(read_value(expected), read_value(got), Random(seed)))
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "width"),
+    [("8'h0a", 10, 8), ("4'b1010", 10, 4), ("12", 12, None), ("12'hXx1", None, 12), ("4'd9", 9, 4), ("?", None, None)],
+)
+def test_values_are_read(text, number, width):
+    value = read_value(text)
+    assert (value.number, value.width) == (number, width)
+
+
+def test_a_specification_falls_into_sentences():
+    assert sentences(SPEC) == [
+        "Write a SystemVerilog module `m` with the inputs `a` and `op` (3 bits) and the output `result`.",
+        "0: `result` = `a`",
+        "1: bitwise complement of `a`",
+        "`result` is a register.",
+        "When `rst` is 1, `result` becomes 0; a second clause goes on.",
+        "It must hold 42 words.",
+    ]
+
+
+def test_the_sentence_that_speaks_of_a_name_is_found():
+    assert relevant(SPEC, {"result"}, choices=["1"]) == "1: bitwise complement of `a`"
+    assert relevant(SPEC, {"result"}) == "`result` is a register."
+    assert relevant(SPEC, {"rst"}) == "When `rst` is 1, `result` becomes 0; a second clause goes on."
+    assert relevant(SPEC, {"nothing"}) == ""
+
+
+def test_requirements_say_when_and_never_list_ports():
+    assert requirements(SPEC) == [
+        "When `rst` is 1, `result` becomes 0; a second clause goes on.",
+        "It must hold 42 words.",
+    ]
+
+
+def test_every_operator_has_causes_and_gives_their_fields(tasks):
+    fields = {"line", "line_text", "new"}
+    for id, operator in OPERATORS.items():
+        wanted = {
+            name
+            for text in (*CAUSES[id], *SILENT_CAUSES.get(id, ()))
+            for _, name, _, _ in string.Formatter().parse(text)
+            if name
+        }
+        assert len(CAUSES[id]) >= 2
+        for task in tasks.values():
+            for edit in operator.propose(read_design(task.reference), Random(0)):
+                assert wanted <= fields | set(edit.facts) | set(edit.anchors), (id, wanted)
+
+
+def test_small_words():
+    assert listed(["a", "b", "c"]) == "`a`, `b` and `c`"
+    assert listed("abcdefg", limit=3) == "`a`, `b` and 5 more"
+    assert listed([]) == ""
+    assert brief("a  =\n b;") == "a = b;"
+    assert len(brief("x" * 300)) <= 90
+    assert quote("It is so.") == '"It is so"'
