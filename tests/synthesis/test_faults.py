@@ -1,4 +1,4 @@
-"""Fault operators: typed edits at spans of the syntax tree, reproducible, independent of each other, and really wrong."""
+"""Fault operators: typed edits at spans of the syntax tree, reproducible, apart from each other, and really wrong."""
 
 from random import Random
 

@@ -13,6 +13,7 @@ from ecot.synthesis.mechanical.generator import MechanicalGenerator
 from ecot.synthesis.mechanical.implication import Via
 from ecot.synthesis.mechanical.plan import Planner
 from ecot.synthesis.memo import MemoBackend
+from ecot.synthesis.observation import observation_text
 from ecot.synthesis.verilog.cone import fan_in
 from ecot.synthesis.verilog.design import read_design
 from ecot.trajectories import Message, Role
@@ -136,18 +137,12 @@ def test_thinking_names_place_and_change_and_nothing_it_cannot_know(plans, tasks
         texts = [first.thinking]
         for step in plan.steps:
             messages.append(Message(Role.ASSISTANT, "code"))
-            messages.append(Message(Role.OBSERVATION, observation(step)))
+            messages.append(Message(Role.OBSERVATION, observation_text(step.execution)))
             texts.append(asyncio.run(generator.generate(task, messages)).thinking)
             assert re.search(r"\bline \d+|\blines \d+|Line \d+", texts[-1])
         for text in texts:
             assert not words.search(text), text
             assert not ids.search(text), text
-
-
-def observation(step):
-    from ecot.synthesis.observation import observation_text
-
-    return observation_text(step.execution)
 
 
 def test_the_generator_refuses_another_outcome_than_it_planned_for(plans, tasks):
