@@ -23,7 +23,7 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     tasks_source, backend_name, backend_options = _environment(section, config, config_path)
     from ecot.backends.registry import make_backend
     from ecot.eval.evaluate import Evaluation
-    from ecot.eval.report.terminal import evaluation_table
+    from ecot.eval.report.terminal import print_evaluation
     from ecot.eval.results import result_row
     from ecot.tasks.registry import load_tasks
 
@@ -42,7 +42,7 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     if as_json:
         print_json({"results": [result_row(result) for result in results]})
         return
-    console.print(evaluation_table(results))
+    print_evaluation(results, console)
     console.print(f"results: {config.paths.eval}")
 
 
