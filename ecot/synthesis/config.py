@@ -37,6 +37,8 @@ class MechanicalConfig(Config):
     faults: FaultConfig = FaultConfig()
     target_characters: Annotated[int, Field(ge=1000)] = 6500
     """Fewer faults are injected, but at least one, where the conversation would be longer than about this."""
+    long_share: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of trajectories that may be longer, so that several corrections in a row are seen on large tasks too."""
     operators: tuple[str, ...] | None = None
     """Fault operators to use, by id; all of them without it."""
     variants: bool = True

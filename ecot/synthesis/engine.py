@@ -160,7 +160,7 @@ class Engine:
         balance = self.config.balance
         planner = Planner(task, memo, self.config.generator, balance, Random(derive_seed(slot.seed, "plan")))
         try:
-            plan = await planner.draw(slot.num_faults)
+            plan = await planner.draw(slot.num_faults, slot.may_be_long)
             trajectory = await self._walk(slot, task, plan, memo) if plan is not None else None
         except (MissingToolError, SandboxError):
             raise

@@ -32,6 +32,8 @@ class Slot:
     """Below 2**63."""
     num_faults: int
     """Faults in the first attempt; 0 for one that passes at once."""
+    may_be_long: bool = False
+    """Whether the length that is aimed at does not limit the faults."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -79,4 +81,5 @@ def draw_slot(config: SynthesisConfig, task_ids: Sequence[str], seed: int, split
     num_faults = rng.choices(counts, faults.weights or [1.0] * len(counts))[0]
     if rng.random() < config.balance.first_pass_share:
         num_faults = 0
-    return Slot(split, index, order[place], slot_seed, num_faults)
+    may_be_long = rng.random() < config.generator.long_share
+    return Slot(split, index, order[place], slot_seed, num_faults, may_be_long)

@@ -6,12 +6,16 @@ from random import Random
 
 import pytest
 
+from ecot.outcomes import Domain
 from ecot.synthesis.faults import OPERATORS
+from ecot.synthesis.faults.places import is_reset
 from ecot.synthesis.mechanical.writing.causes import CAUSES, SILENT_CAUSES
+from ecot.synthesis.mechanical.writing.first import first_thinking
 from ecot.synthesis.mechanical.writing.specification import relevant, requirements, sentences
 from ecot.synthesis.mechanical.writing.values import read_value, relation
 from ecot.synthesis.mechanical.writing.voice import brief, listed, quote
 from ecot.synthesis.verilog.design import read_design
+from ecot.tasks.bundle import Task
 
 SPEC = """\
 Write a SystemVerilog module `m` with the inputs `a` and `op` (3 bits) and the output `result`.
@@ -104,3 +108,21 @@ def test_small_words():
     assert brief("a  =\n b;") == "a = b;"
     assert len(brief("x" * 300)) <= 90
     assert quote("It is so.") == '"It is so"'
+
+
+@pytest.mark.parametrize(
+    ("name", "reset"), [("rst_n", True), ("a_reset", True), ("lsb_first", False), ("clear", False)]
+)
+def test_resets_are_known_by_their_names(name, reset):
+    assert is_reset(name) is reset
+
+
+def test_the_first_thinking_describes_the_design(counter):
+    task = Task("t", Domain.CHIP_DESIGN, "Decade counter", "When `rst` is 1, `count` is 0.", "c", counter, "counter")
+    for seed in range(20):
+        text = first_thinking(task, read_design(counter), Random(seed))
+        assert all(f"`{name}" in text for name in ("counter", "clk", "rst", "enable", "full", "odd"))
+        assert '"When `rst` is 1, `count` is 0"' in text
+        assert re.search(r"`posedge clk`", text)
+        assert re.search(r"`rst` is sampled|synchronous reset by `rst`", text)
+        assert not re.search(r"states|`LAST` is", text)

@@ -80,14 +80,18 @@ def process_of(design: Design, node: Node) -> Process | None:
     return next((p for p in design.processes if p.start <= node.start_byte and node.end_byte <= p.end), None)
 
 
+_RESETS = frozenset({"rst", "rstn", "nrst", "arst", "arstn", "reset", "resetn", "areset", "aresetn"})
+_CLOCKS = frozenset({"clk", "clock", "aclk", "wclk", "rclk", "sclk"})
+
+
 def is_reset(name: str) -> bool:
-    """Whether a signal is a reset by its name, as engineers name them."""
-    return any(part in name.lower() for part in ("rst", "reset", "clear", "clr", "arst"))
+    """Whether a signal is a reset by its name, as engineers name them (`rst_n`, but not `lsb_first`)."""
+    return not _RESETS.isdisjoint(name.lower().split("_"))
 
 
 def is_clock(name: str) -> bool:
     """Whether a signal is a clock by its name."""
-    return any(part in name.lower() for part in ("clk", "clock"))
+    return not _CLOCKS.isdisjoint(name.lower().split("_"))
 
 
 def under_reset(design: Design, node: Node) -> bool:

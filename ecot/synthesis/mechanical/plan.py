@@ -70,8 +70,10 @@ class Planner:
         self.rng = rng
         self.discards: Counter[str] = Counter()
 
-    async def draw(self, num_faults: int) -> Plan | None:
+    async def draw(self, num_faults: int, may_be_long: bool = False) -> Plan | None:
         """A plan that starts from up to `num_faults` faults (exactly none for 0); None if every try failed.
+
+        Fewer faults are taken where the conversation would exceed the length aimed at, unless it `may_be_long`.
 
         Raises:
             ToolError: the tool broke.
@@ -81,7 +83,8 @@ class Planner:
             return None
         if num_faults == 0:
             return Plan(FaultStack(code, ()), (), self.discards)
-        num_faults = min(num_faults, self._affordable(code))
+        if not may_be_long:
+            num_faults = min(num_faults, self._affordable(code))
         for _ in range(TRIES):
             stack = self._inject(code, num_faults)
             steps = await self._walk(stack, list(stack.edits))

@@ -59,11 +59,15 @@ def _interface(task: Task, design: Design, rng: Random) -> str:
 
 
 def _constants(design: Design, rng: Random) -> list[str]:
-    states = design.having(Role.STATE) or [i for i in design.having(Role.CONSTANT) if i.width and i.name.isupper()]
-    if len(states) < 2:
-        return []
-    names = listed((item.name for item in states), limit=7)
-    return [say(rng, ("States: {names}.", "I need the states {names}.", "The states are {names}."), names=names)]
+    states = [item.name for item in design.having(Role.STATE)]
+    constants = [item.name for item in design.having(Role.CONSTANT)]
+    if len(states) > 1:
+        options = ("States: {names}.", "I need the states {names}.", "The states are {names}.")
+        return [say(rng, options, names=listed(states, limit=7))]
+    if constants and rng.random() < 0.7:
+        options = ("Named constants: {names}.", "I name the constants {names}.", "Constants get names: {names}.")
+        return [say(rng, options, names=listed(constants, limit=7))]
+    return []
 
 
 def _storage(design: Design, rng: Random) -> list[str]:
@@ -132,14 +136,18 @@ def _choices(design: Design, rng: Random) -> list[str]:
 
 
 def _combinational(design: Design, rng: Random) -> list[str]:
+    """Where the values that are not registered come from."""
+    kinds = (DriverKind.ASSIGN, DriverKind.COMBINATIONAL)
+    drivers = [driver for driver in design.drivers if driver.kind in kinds]
     found = []
     seen: set[str] = set()
-    for driver in design.drivers:
+    for driver in drivers:
         names = [name for name in sorted(driver.targets - seen) if _is_signal(design, name)]
-        reads = [name for name in sorted(driver.reads) if _is_signal(design, name) and not is_clock(name)]
-        if driver.kind not in (DriverKind.ASSIGN, DriverKind.COMBINATIONAL) or not names or not reads:
-            continue
+        every = {name for other in drivers if other.targets & driver.targets for name in other.reads}
+        reads = [n for n in sorted(every - driver.targets) if _is_signal(design, n) and not is_clock(n)]
         seen |= driver.targets
+        if not names or not reads:
+            continue
         text = brief(design.tree.slice(driver.start, driver.end), 70)
         if driver.kind is DriverKind.ASSIGN and len(text) < 60 and "..." not in text and rng.random() < 0.5:
             found.append(f"Directly: `{text}`.")
