@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 DEFAULT_WORKSPACE_BYTES = 1 << 30
-"""1 GiB: 6,976 rows of the 32B's 76,800 logits in bf16."""
+"""1 GiB: 6,990 rows of the 32B's 76,800 logits in bf16."""
 
 _TILE_ROWS = 128
 _TILE_COLUMNS = 256
