@@ -87,8 +87,8 @@ class Trajectory:
     task_hash: str
     """Hash of the task with its environment, reference and hidden tests."""
     domain: Domain
-    verdict: Label
-    """The label of the last attempt."""
+    verdict: Label | None
+    """The label of the last attempt; None where nothing was executed (converted data without attempts)."""
     messages: tuple[Message, ...]
     attempts: tuple[Attempt, ...]
     provenance: Provenance

@@ -56,13 +56,34 @@ class Count(StrEnum):
     THINKING = "thinking"
 
 
+class SourceFormat(StrEnum):
+    """How rows are laid out."""
+
+    AUTO = "auto"
+    """Told from the keys of each row."""
+    TRAJECTORY = "trajectory"
+    """The schema of this package."""
+    MESSAGES = "messages"
+    """`messages` with `role` and `content`; thinking in a field of its own or in `<think>` tags; tool calls."""
+    SHAREGPT = "sharegpt"
+    """`conversations` with `from` and `value`."""
+    PROMPT_COMPLETION = "prompt_completion"
+    """`prompt` (or `instruction`, `question`) and `completion` (or `response`, `output`, `answer`)."""
+
+
 class SourceConfig(Config):
-    """One file of trajectories."""
+    """One file of trajectories, or of conversations that become some."""
 
     path: Path
-    """JSONL or Parquet, one trajectory a row."""
+    """JSONL, Parquet, or a folder written by `Dataset.save_to_disk`; one conversation a row."""
+    format: SourceFormat = SourceFormat.AUTO
+    """How the rows are laid out."""
     domains: tuple[Domain, ...] = ()
     """Take rows of these domains only; all when empty."""
+    domain: Domain | None = None
+    """The domain of rows that name none; `general` when absent."""
+    user_feedback: bool = False
+    """In formats other than `trajectory`, a user turn after an assistant's is an observation."""
 
 
 class TrainTokenizerConfig(Config):
@@ -150,6 +171,9 @@ class DataConfig(Config):
     """Whether thinking of earlier turns stays in the context."""
     over_long: OverLong = OverLong.CUT_TURNS
     """What becomes of trajectories longer than `packing.pack_tokens`."""
+    workers: int | None = Field(default=None, ge=0)
+    """Processes that tokenise, each with one thread; 0 for this process alone with threads. As many as there are cores
+    for large sources when absent, otherwise 0."""
     max_lost: float = Field(default=0.05, ge=0, le=1)
     """Stop when over-long trajectories lose more than this share of the supervised tokens."""
     max_refused: float = Field(default=0.01, ge=0, le=1)

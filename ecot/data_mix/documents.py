@@ -42,8 +42,8 @@ class Tokenised:
     """Empty when no part of it fits into a pack."""
     lost: Tally
     """What its length cost: `rows` is 1 if anything was."""
-    removed_thoughts: int
-    """Thoughts that the template left out of the kept documents."""
+    removed_thoughts: tuple[int, ...]
+    """Messages whose thoughts the template left out of the last kept document."""
 
     @property
     def kept(self) -> Tally:
@@ -122,7 +122,7 @@ class DocumentMaker:
             tokens=lost.tokens - remaining.tokens,
             supervised=lost.supervised - remaining.supervised,
         )
-        removed = sum(len(rendering.removed_thoughts) for rendering, _ in kept)
+        removed = kept[-1][0].removed_thoughts if kept else ()
         return Tokenised(tuple(documents), lost, removed)
 
     def _shorten(self, messages: Sequence[Message]) -> tuple[Rendering, Encoded] | DataError | None:

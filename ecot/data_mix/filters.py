@@ -1,52 +1,92 @@
-"""Filters over trajectories. What they leave out is counted by the store's builder, in rows and tokens."""
+"""Filters over tokenised rows. What they leave out is counted by the selection, in rows and tokens, with samples."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from ecot.data_mix.config import FilterConfig
-from ecot.trajectories import Trajectory
+from ecot.data_mix.store import ShardFiles
 
-_WHITE_SPACE = re.compile(r"\s+")
-
-
-def normalised_key(trajectory: Trajectory) -> bytes:
-    """Digest [16 bytes] of what a trajectory says: roles, texts and codes, with white space squeezed.
-
-    Identifiers, provenance, timings and metrics are no part of it.
-    """
-    parts: list[str] = []
-    for message in trajectory.messages:
-        parts += [message.role, _squeeze(message.reasoning_content or ""), _squeeze(message.content)]
-    parts += [_squeeze(attempt.code) for attempt in trajectory.attempts]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+Encode = Callable[[str], Sequence[int]]
+"""Text to token ids."""
 
 
-def _squeeze(text: str) -> str:
-    return _WHITE_SPACE.sub(" ", text).strip()
+class Reason(NamedTuple):
+    """Why a row is left out."""
+
+    name: str
+    """Goes into the account."""
+    found: str
+    """What was found, for samples."""
 
 
-class TrajectoryFilter:
-    """Applies the configured filters to trajectories in source order.
+@dataclass(frozen=True)
+class Candidate:
+    """A row that may go into the store."""
 
-    Args:
-        config: the `filters` section.
-        seen: keys of trajectories that came before.
-    """
+    line: Mapping[str, Any]
+    """As `shards.ROW_SCHEMA` says."""
+    shard: ShardFiles
+    first: int
+    """Its first document in the shard."""
 
-    def __init__(self, config: FilterConfig, seen: set[bytes]) -> None:
-        self.config = config
-        self.seen = seen
+    def ids(self) -> np.ndarray:
+        """[n] int32 tokens of its last document, which with `expand` holds the others' messages."""
+        return self.shard.ids_of(self.first + self.line["documents"] - 1)
 
-    def reason_against(self, trajectory: Trajectory) -> str | None:
-        """Why a trajectory is left out, or None; a kept one is remembered."""
-        if self.config.verdicts and trajectory.verdict not in self.config.verdicts:
-            return "verdict"
-        if self.config.exact_duplicates:
-            key = normalised_key(trajectory)
-            if key in self.seen:
-                return "exact_duplicate"
-            self.seen.add(key)
-        return None
+
+class RowFilter(Protocol):
+    """Looks at rows in order; only rows that all filters let through are remembered."""
+
+    def reason_against(self, row: Candidate) -> Reason | None:
+        """Why the row is left out; None when it may stay."""
+        ...
+
+    def remember(self, row: Candidate) -> None:
+        """The row is kept."""
+        ...
+
+
+def make_filters(config: FilterConfig, encode: Encode) -> list[RowFilter]:
+    """The configured filters, cheap ones first."""
+    filters: list[RowFilter] = []
+    if config.verdicts:
+        filters.append(VerdictFilter(config))
+    if config.exact_duplicates:
+        filters.append(ExactDuplicates())
+    return filters
+
+
+class VerdictFilter:
+    """Keeps rows with one of the wanted verdicts."""
+
+    def __init__(self, config: FilterConfig) -> None:
+        self.wanted = {str(verdict) for verdict in config.verdicts}
+
+    def reason_against(self, row: Candidate) -> Reason | None:
+        """See `RowFilter`."""
+        verdict = row.line["verdict"]
+        return None if verdict in self.wanted else Reason("verdict", str(verdict))
+
+    def remember(self, row: Candidate) -> None:
+        """See `RowFilter`."""
+
+
+class ExactDuplicates:
+    """Leaves out rows whose normalised text and code equal an earlier row's."""
+
+    def __init__(self) -> None:
+        self.places: dict[bytes, str] = {}
+
+    def reason_against(self, row: Candidate) -> Reason | None:
+        """See `RowFilter`."""
+        earlier = self.places.get(row.line["key"])
+        return Reason("exact_duplicate", f"says the same as {earlier}") if earlier else None
+
+    def remember(self, row: Candidate) -> None:
+        """See `RowFilter`."""
+        self.places[row.line["key"]] = row.line["place"]

@@ -69,8 +69,8 @@ def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress)
     corpus = hashlib.sha256("".join(hash_file(source.path) for source in sources).encode()).hexdigest()
     tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus)
     paths.store.mkdir(parents=True, exist_ok=True)
-    train = StoreBuilder(config, sources, tokenizer, paths.store / TRAIN).build(progress)
-    held = StoreBuilder(config, [heldout], tokenizer, paths.store / HELDOUT).build(progress) if heldout else None
+    train = StoreBuilder(config, sources, paths.tokenizer, paths.store / TRAIN).build(progress)
+    held = StoreBuilder(config, [heldout], paths.tokenizer, paths.store / HELDOUT).build(progress) if heldout else None
     plan = _open_or_build_plan(config, train, seed, paths.plan)
     summary = summarise(plan, train, held, len(tokenizer))
     write_text(paths.store / SUMMARY, json.dumps(summary, indent=1))
@@ -84,7 +84,7 @@ def training_sources(config: DataConfig, paths: RunPaths) -> Sequence[SourceConf
         DataError: neither exists.
     """
     if config.sources:
-        missing = [str(source.path) for source in config.sources if not source.path.is_file()]
+        missing = [str(source.path) for source in config.sources if not source.path.exists()]
         if missing:
             raise DataError(f"data.sources: no such file: {', '.join(missing)}")
         return config.sources
@@ -142,5 +142,6 @@ def summarise_store(store: DocumentStore) -> dict[str, Any]:
         "supervised": kinds["thinking"] + kinds["answer"],
         "by_kind": kinds,
         "repeated": int(store.repeated.sum()),
+        "samples": store.manifest["samples"],
         "ledger": store.ledger.to_json(),
     }

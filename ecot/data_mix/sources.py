@@ -1,22 +1,31 @@
-"""Rows of the source files, each with its place; a bad row is a value here, not the end of the run."""
+"""Source files in parts that any process can turn into rows; a bad row is a value here, not the end of the run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ecot.data_mix.config import SourceConfig
+from ecot.data_mix.converters import convert
 from ecot.errors import DataError
 from ecot.outcomes import Domain
 from ecot.run_paths import RunPaths
 from ecot.trajectories import Trajectory, parse_trajectory
-from ecot.trajectory_io import SUFFIXES, read_rows
+from ecot.trajectory_io import SUFFIXES
+
+PART_ROWS = 1024
+PART_BYTES = 64 << 20
+"""A part ends at so many rows or bytes, whichever comes first: bounds the memory of one process."""
+MAX_ROW_BYTES = 16 << 20
+"""Longer lines are refused: no trajectory is a fraction of that, and one such line could fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,46 @@ class Row:
     """Why it is refused, starting with its place."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Consecutive rows of one source, still raw: cheap to cut off and to send to another process."""
+
+    source: SourceConfig
+    first: int
+    """Number of the first line (JSONL) or row, counted from 1."""
+    lines: tuple[bytes, ...] = ()
+    """JSONL lines; an empty one has no row."""
+    table: pa.RecordBatch | None = None
+    """The rows of any other format."""
+
+    @property
+    def num_rows(self) -> int:
+        """Lines or rows, empty lines included."""
+        return len(self.lines) if self.table is None else self.table.num_rows
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of the source's domains, the bad ones as refusals."""
+        for place, raw in self._raw():
+            row = _check(place, raw, self.source)
+            if not self.source.domains or row.domain is None or row.domain in self.source.domains:
+                yield row
+
+    def _raw(self) -> Iterator[tuple[str, Any]]:
+        """(place, row); a DataError in place of a row that is no JSON object."""
+        if self.table is not None:
+            for number in range(self.table.num_rows):
+                place = f"{self.source.path}:row {self.first + number}"
+                try:
+                    yield place, self.table.slice(number, 1).to_pylist()[0]
+                except UnicodeDecodeError as error:
+                    yield place, DataError(f"{place}: a text is not UTF-8 ({error})")
+            return
+        for number, line in enumerate(self.lines, start=self.first):
+            if line.strip():
+                place = f"{self.source.path}:{number}"
+                yield place, _parse_line(place, line)
+
+
 def default_source(paths: RunPaths, name: str) -> SourceConfig | None:
     """The run's own `trajectories/<name>.parquet` or `.jsonl`; None when there is neither."""
     for suffix in reversed(SUFFIXES):
@@ -42,30 +91,40 @@ def default_source(paths: RunPaths, name: str) -> SourceConfig | None:
     return None
 
 
-def read_source(source: SourceConfig) -> Iterator[Row]:
-    """Yield every row of a source that is of its domains, the bad ones as refusals.
+def read_parts(source: SourceConfig, part_rows: int = PART_ROWS) -> Iterator[Part]:
+    """Cut a source into parts.
 
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    if source.path.suffix == ".jsonl" and source.path.is_file():
-        rows = _read_lines(source.path)
+    path = source.path
+    if path.is_dir():
+        yield from _read_batches(source, _dataset_batches(path, part_rows))
+    elif not path.is_file():
+        raise DataError(f"{path}: no such file; data.sources takes JSONL, Parquet or a `datasets` folder")
+    elif path.suffix == ".jsonl":
+        yield from _read_lines(source, part_rows)
+    elif path.suffix == ".parquet":
+        try:
+            batches = pq.ParquetFile(path).iter_batches(batch_size=part_rows)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path}: not a Parquet file ({error}); was it written completely?") from error
+        yield from _read_batches(source, batches)
     else:
-        rows = read_rows(source.path)
-    for place, row in rows:
-        checked = _check(place, row)
-        if not source.domains or checked.domain is None or checked.domain in source.domains:
-            yield checked
+        raise DataError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(SUFFIXES)}, or a folder")
 
 
 def read_sources(sources: Sequence[SourceConfig]) -> Iterator[Row]:
     """Rows of all sources in order."""
     for source in sources:
-        yield from read_source(source)
+        for part in read_parts(source):
+            yield from part.rows()
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a file, for progress: those of a Parquet file's footer, or the lines of JSONL."""
+    """Rows of a source, for progress: those that its footer says, or the lines of JSONL."""
+    if path.is_dir():
+        return sum(batch.num_rows for batch in _dataset_batches(path, PART_ROWS))
     if path.suffix == ".parquet":
         return pq.read_metadata(path).num_rows
     with path.open("rb") as handle:
@@ -73,34 +132,85 @@ def count_rows(path: Path) -> int:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes, or over the names and bytes of all files of a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        names = "".join(f"{file.relative_to(path)} {hash_file(file)}\n" for file in files)
+        return hashlib.sha256(names.encode()).hexdigest()
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """(place, row) of each line; a DataError in place of a row that is no JSON object."""
-    with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            place = f"{path}:{number}"
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-                yield place, DataError(f"{place}: not a line of JSON ({error})")
-                continue
-            if not isinstance(row, dict):
-                row = DataError(f"{place}: a row must be an object, not {type(row).__name__}")
-            yield place, row
+def _read_lines(source: SourceConfig, part_rows: int) -> Iterator[Part]:
+    lines: list[bytes] = []
+    size, first = 0, 1
+    with source.path.open("rb") as handle:
+        for line in handle:
+            # Of a line that is too long only enough is kept to be refused for its length.
+            lines.append(line if len(line) <= MAX_ROW_BYTES else line[: MAX_ROW_BYTES + 1])
+            size += len(lines[-1])
+            if len(lines) == part_rows or size >= PART_BYTES:
+                yield Part(source, first, tuple(lines))
+                first, size, lines = first + len(lines), 0, []
+    if lines:
+        yield Part(source, first, tuple(lines))
 
 
-def _check(place: str, row: Any) -> Row:
-    if isinstance(row, DataError):
-        return Row(place, None, None, str(row))
-    name = row.get("domain")
-    domain = Domain(name) if isinstance(name, str) and name in set(Domain) else None
+def _read_batches(source: SourceConfig, batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
+    first = 1
+    for batch in batches:
+        yield Part(source, first, table=batch)
+        first += batch.num_rows
+
+
+def _dataset_batches(folder: Path, part_rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of a folder written by `Dataset.save_to_disk`."""
+    from datasets import Dataset, load_from_disk  # imported only where one is given: it takes a second
+
     try:
-        return Row(place, domain, parse_trajectory(row, place))
+        dataset = load_from_disk(str(folder))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: not a folder written by `Dataset.save_to_disk` ({error})") from error
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"{folder}: holds several splits ({', '.join(dataset)}); give the folder of one of them")
+    for table in dataset.with_format("arrow").iter(batch_size=part_rows):
+        yield from table.combine_chunks().to_batches()
+
+
+def _parse_line(place: str, line: bytes) -> Any:
+    if len(line) > MAX_ROW_BYTES:
+        return DataError(f"{place}: longer than {MAX_ROW_BYTES >> 20} MiB; a row is one trajectory")
+    try:
+        row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return DataError(f"{place}: not a line of JSON ({error})")
+    except RecursionError:
+        return DataError(f"{place}: not a line of JSON that can be read (nested too deeply)")
+    except ValueError as error:  # NaN, or an integer of more digits than Python converts
+        return DataError(f"{place}: not a line of JSON that can be read ({error})")
+    return row if isinstance(row, dict) else DataError(f"{place}: a row must be an object, not {type(row).__name__}")
+
+
+def _check_numbers(trajectory: Trajectory, place: str) -> None:
+    for index, attempt in enumerate(trajectory.attempts):
+        numbers = {"seconds": attempt.seconds, "confidence": attempt.confidence, **attempt.metrics}
+        for name, number in numbers.items():
+            if not math.isfinite(number):
+                raise DataError(f"{place}: field 'attempts.{index}.{name}': {number} is not finite")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(place: str, raw: Any, source: SourceConfig) -> Row:
+    if isinstance(raw, DataError):
+        return Row(place, None, None, str(raw))
+    name = raw.get("domain")
+    domain = Domain(name) if isinstance(name, str) and name in set(Domain) else source.domain
+    try:
+        trajectory = parse_trajectory(convert(raw, source, place), place)
+        _check_numbers(trajectory, place)
     except DataError as error:
         return Row(place, domain, None, str(error))
+    return Row(place, trajectory.domain, trajectory)

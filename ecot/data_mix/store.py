@@ -1,7 +1,8 @@
 """Documents tokenised once, read in place from disk.
 
-A store is a folder of shards and `store.json`. A shard holds `ids.npy` ([tokens] int32), `runs.npy` ([runs, 3] int32:
-length, kind, attempt) and `documents.arrow`, a row of metadata per document. All are memory-mapped.
+A store is a folder of shards, a list of the documents in them that are kept, and `store.json`. A shard holds `ids.npy`
+([tokens] int32), `runs.npy` ([runs, 3] int32: length, kind, attempt) and `documents.arrow`, a row of metadata per
+document. All are memory-mapped.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Document:
     domain: Domain
     trajectory_id: str
     task_id: str
-    verdict: Label
-    """The label of the trajectory's last attempt, also when the document was cut before it."""
+    verdict: Label | None
+    """The label of the trajectory's last attempt, also when the document was cut before it; None without one."""
     attempt_labels: tuple[Label | None, ...]
     """Entry k - 1 is the outcome of attempt k; None where nothing was executed."""
     place: str
@@ -81,7 +82,7 @@ class Document:
         return len(self.ids)
 
 
-class _Shard:
+class ShardFiles:
     """The mapped files of one shard."""
 
     def __init__(self, folder: Path) -> None:
@@ -91,8 +92,21 @@ class _Shard:
         self.token_offsets = _offsets(self.column("tokens"))
         self.run_offsets = _offsets(self.column("runs"))
 
+    def __len__(self) -> int:
+        return len(self.table)
+
     def column(self, name: str) -> np.ndarray:
+        """A column of `documents.arrow`."""
         return self.table.column(name).to_numpy()
+
+    def ids_of(self, row: int) -> np.ndarray:
+        """[n] int32 tokens of a document."""
+        return self.ids[self.token_offsets[row] : self.token_offsets[row + 1]]
+
+    def runs_of(self, row: int) -> RunTable:
+        """The runs of a document."""
+        runs = self.runs[self.run_offsets[row] : self.run_offsets[row + 1]]
+        return RunTable(runs[:, 0], runs[:, 1], runs[:, 2])
 
 
 class DocumentStore:
@@ -108,8 +122,9 @@ class DocumentStore:
             raise DataError(f"{folder} holds no complete document store; `ecot plan CONFIG` makes it")
         self.folder = folder
         self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
-        self._shards = [_Shard(folder / name) for name in self.manifest["shards"]]
-        self._first = _offsets(np.array([len(shard.table) for shard in self._shards], np.int64))
+        self._shards = [ShardFiles(folder / name) for name in self.manifest["shards"]]
+        self._first = _offsets(np.array([len(shard) for shard in self._shards], np.int64))
+        self._kept = np.load(folder / self.manifest["kept"], mmap_mode="r")
 
     @classmethod
     def open(cls, folder: Path) -> DocumentStore:
@@ -117,29 +132,29 @@ class DocumentStore:
         return cls(folder)
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return len(self._kept)
 
     def __getitem__(self, index: int) -> Document:
         if not 0 <= index < len(self):
             raise IndexError(f"document {index} of {len(self)}")
-        number = int(np.searchsorted(self._first, index, side="right")) - 1
-        shard, row = self._shards[number], index - int(self._first[number])
+        place = int(self._kept[index])
+        number = int(np.searchsorted(self._first, place, side="right")) - 1
+        shard, row = self._shards[number], place - int(self._first[number])
         values = {name: shard.table.column(name)[row].as_py() for name in SCHEMA.names[:6]}
-        runs = shard.runs[shard.run_offsets[row] : shard.run_offsets[row + 1]]
         return Document(
-            ids=shard.ids[shard.token_offsets[row] : shard.token_offsets[row + 1]],
-            run_table=RunTable(runs[:, 0], runs[:, 1], runs[:, 2]),
+            ids=shard.ids_of(row),
+            run_table=shard.runs_of(row),
             domain=DOMAINS[values["domain"]],
             trajectory_id=values["trajectory_id"],
             task_id=values["task_id"],
-            verdict=Label(values["verdict"]),
+            verdict=Label(values["verdict"]) if values["verdict"] else None,
             attempt_labels=tuple(Label(label) if label else None for label in values["attempt_labels"]),
             place=values["place"],
         )
 
     @property
     def key(self) -> str:
-        """Hash of everything that the store was made from."""
+        """Hash of everything that the store was made from: documents and the filters over them."""
         return self.manifest["key"]
 
     @property
@@ -169,11 +184,12 @@ class DocumentStore:
 
     def digests(self) -> list[bytes]:
         """A 16-byte digest of each document's ids and runs."""
-        return [digest for shard in self._shards for digest in shard.table.column("digest").to_pylist()]
+        every = [digest for shard in self._shards for digest in shard.table.column("digest").to_pylist()]
+        return [every[index] for index in self._kept.tolist()]
 
     def _column(self, name: str) -> np.ndarray:
         columns = [shard.column(name) for shard in self._shards]
-        return np.concatenate([*columns, np.empty(0, np.int64)]).astype(np.int64)
+        return np.concatenate([*columns, np.empty(0, np.int64)])[self._kept].astype(np.int64)
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

@@ -17,14 +17,19 @@ from ecot.data_mix.store import DOCUMENTS, IDS, RUNS, SCHEMA
 from ecot.segments import Kind, count_tokens
 
 
-def write_shard(folder: Path, documents: Sequence[tuple[Row, NewDocument]]) -> None:
+def write_documents(folder: Path, documents: Sequence[tuple[Row, NewDocument]]) -> None:
     """Write ids, runs and metadata of the documents of one shard."""
     runs = [np.array(document.encoded.runs, np.int32).reshape(-1, 3) for _, document in documents]
     save_array(folder / IDS, np.concatenate([d.encoded.ids for _, d in documents] or [np.empty(0, np.int32)]))
     save_array(folder / RUNS, np.concatenate(runs or [np.empty((0, 3), np.int32)]))
     table = pa.Table.from_pylist([_metadata(row, document) for row, document in documents], SCHEMA)
-    with (folder / DOCUMENTS).open("wb") as handle:
-        with pa.ipc.new_file(handle, SCHEMA) as writer:
+    write_table(folder / DOCUMENTS, table)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an Arrow file and sync it."""
+    with path.open("wb") as handle:
+        with pa.ipc.new_file(handle, table.schema) as writer:
             writer.write_table(table)
         handle.flush()
         os.fsync(handle.fileno())

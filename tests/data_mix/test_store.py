@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +27,14 @@ from ecot.trajectory_io import write_trajectories
 def build(tmp_path, tokenizer, data_config):
     """Builds a store of some trajectories, or of a file."""
 
-    def make(trajectories, shard_rows=32, **changes):
+    def make(trajectories, part_rows=32, **changes):
+        tokenizer.save_pretrained(tmp_path / "tok")
         path = trajectories
         if isinstance(trajectories, list):
             path = tmp_path / "rows.jsonl"
             write_trajectories(path, trajectories)
         builder = StoreBuilder(
-            data_config(**changes), [SourceConfig(path=path)], tokenizer, tmp_path / "store", shard_rows
+            data_config(**changes), [SourceConfig(path=path)], tmp_path / "tok", tmp_path / "store", part_rows
         )
         return builder.build(no_progress)
 
@@ -145,10 +147,48 @@ def test_duplicates_differ_in_nothing_that_is_said(build, trajectories):
         id="other",
         messages=tuple(replace(message, content=message.content.replace(" ", "  ")) for message in first.messages),
     )
-    changed = replace(first, messages=(*first.messages[:-1], Message(Role.OBSERVATION, "something else")))
+    changed = replace(first, id="third", messages=(*first.messages[:-1], Message(Role.OBSERVATION, "something else")))
     assert len(build([first, spaced, changed])) == 2
     assert len(build([first, spaced, changed], filters={"exact_duplicates": False})) == 3
     assert len(build([first, spaced, changed], filters={"verdicts": ["TIMEOUT"]}, max_lost=1.0)) == 0
+
+
+def test_ids_are_unique_within_a_source(build, trajectories):
+    first, other = trajectories[5], replace(trajectories[6], id=trajectories[5].id)
+    store = build([first, other], max_refused=0.5)
+    assert len(store) == 1
+    (line,) = [entry for entry in store.ledger.lines if entry.fate is Fate.REFUSED]
+    assert line == Entry(Fate.REFUSED, "duplicate_id", other.domain)
+    (entry,) = (store.folder.parent / "store.refused.jsonl").read_text("utf-8").splitlines()
+    assert "'trajectory-5' is the id of" in entry and "rows.jsonl:2" in json.loads(entry)["place"]
+
+
+def test_changed_filters_tokenise_nothing_again(build, trajectories):
+    rows = [*trajectories[:10], replace(trajectories[3], id="again")]
+    store = build(rows)
+    shards = {path: path.stat().st_mtime_ns for path in store.folder.rglob("shard-*/*")}
+    assert len(store) == 10 and store.manifest["samples"]["exact_duplicate"] == [
+        f"{store.folder.parent / 'rows.jsonl'}:11: says the same as {store.folder.parent / 'rows.jsonl'}:4"
+    ]
+    other = build(rows, filters={"exact_duplicates": False})
+    assert len(other) == 11 and other.key != store.key
+    assert shards == {path: path.stat().st_mtime_ns for path in store.folder.rglob("shard-*/*")}
+    assert len(list(store.folder.glob("kept-*.npy"))) == 1
+
+
+def test_limits_hold_for_a_store_that_is_reused(build, trajectories):
+    rows = [trajectories[5], replace(trajectories[6], id=trajectories[5].id)]
+    build(rows, max_refused=0.5)
+    with pytest.raises(DataError, match=r"1 of 2 rows are refused"):
+        build(rows, max_refused=0.1)
+
+
+def test_processes_of_their_own_make_the_same_store(build, trajectories):
+    alone = build(trajectories[:40], part_rows=10, workers=0)
+    expected = alone.digests(), alone.ledger, [document.trajectory_id for document in alone]
+    shutil.rmtree(alone.folder)
+    together = build(trajectories[:40], part_rows=10, workers=2)
+    assert (together.digests(), together.ledger, [document.trajectory_id for document in together]) == expected
 
 
 def test_bad_rows_are_named_in_the_sidecar_and_too_many_stop_the_run(tmp_path, build, trajectories):
@@ -177,7 +217,8 @@ def test_sources_can_be_narrowed_to_domains(tmp_path, tokenizer, data_config, tr
     path = tmp_path / "rows.parquet"
     write_trajectories(path, trajectories)
     source = SourceConfig(path=path, domains=[Domain.EMBEDDED])
-    store = StoreBuilder(data_config(), [source], tokenizer, tmp_path / "store").build(no_progress)
+    tokenizer.save_pretrained(tmp_path / "tok")
+    store = StoreBuilder(data_config(), [source], tmp_path / "tok", tmp_path / "store").build(no_progress)
     assert len(store) == sum(trajectory.domain is Domain.EMBEDDED for trajectory in trajectories) == 36
 
 
@@ -195,7 +236,6 @@ import os, signal, sys
 from pathlib import Path
 from ecot.data_mix.config import DataConfig, SourceConfig
 from ecot.data_mix.store_builder import StoreBuilder
-from ecot.data_mix.tokenizer import load_tokenizer
 
 folder, when = Path(sys.argv[1]), int(sys.argv[2])
 config = DataConfig.model_validate_json((folder / "config.json").read_text())
@@ -212,7 +252,7 @@ def kill_at(event, arguments):
 
 sys.addaudithook(kill_at)
 sources = [SourceConfig(path=folder / "rows.jsonl")]
-StoreBuilder(config, sources, load_tokenizer(folder / "tok"), folder / "store", 10).build(lambda *_: None)
+StoreBuilder(config, sources, folder / "tok", folder / "store", 10).build(lambda *_: None)
 """
 
 
@@ -227,19 +267,19 @@ def test_a_killed_build_leaves_no_store_and_goes_on_from_its_shards(tmp_path, to
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
     finished = []
-    for when in (3, 24):
+    for when in (5, 26):
         assert run(when).returncode == -signal.SIGKILL
         assert not (tmp_path / "store").exists()
-        finished.append(len([p for p in (tmp_path / ".store.building").glob("shard-*") if p.suffix != ".tmp"]))
+        finished.append(len([p for p in (tmp_path / ".store.building").glob("shard-*") if ".tmp" not in p.name]))
     assert finished[0] == 0 < finished[1] < 4
     done = run(-1)
     assert done.returncode == 0, done.stderr
     store = DocumentStore.open(tmp_path / "store")
     straight = StoreBuilder(
-        data_config(), [SourceConfig(path=tmp_path / "rows.jsonl")], tokenizer, tmp_path / "straight", 10
+        data_config(), [SourceConfig(path=tmp_path / "rows.jsonl")], tmp_path / "tok", tmp_path / "straight", 10
     ).build(no_progress)
     assert store.digests() == straight.digests() and store.ledger == straight.ledger
-    assert sorted(p.name for p in (tmp_path / "store").iterdir()) == sorted(p.name for p in straight.folder.iterdir())
+    assert sorted(p.name for p in store.folder.iterdir()) == sorted(p.name for p in straight.folder.iterdir())
 
 
 PREPARE = """

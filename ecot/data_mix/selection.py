@@ -1,0 +1,136 @@
+"""Which rows of the shards make up the store: bad rows are refused, filters leave rows out, and all is accounted for.
+
+Rows are looked at in the order of the sources, so the result does not depend on who made which shard when.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ecot.data_mix.config import FilterConfig
+from ecot.data_mix.filters import Candidate, make_filters
+from ecot.data_mix.groups import DOMAINS
+from ecot.data_mix.ledger import Fate, Ledger, Tally
+from ecot.data_mix.shards import ROWS
+from ecot.data_mix.store import ShardFiles
+from ecot.errors import DataError
+
+SAMPLES = 5
+"""Rows shown per reason."""
+
+
+@dataclass
+class Selection:
+    """What is kept of some shards."""
+
+    kept: list[int] = field(default_factory=list)
+    """Documents, counted through all shards."""
+    ledger: Ledger = field(default_factory=Ledger)
+    refused: list[dict[str, str]] = field(default_factory=list)
+    """Place and reason of each refused row."""
+    samples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Reason to a few of the rows that it kept out, with what it found."""
+
+
+def select(shards: Sequence[Path], filters: FilterConfig, encode: Any) -> Selection:
+    """Go through the rows of all shards.
+
+    Args:
+        shards: their folders, in order.
+        filters: the `filters` section.
+        encode: text to token ids, for filters that look for given texts.
+    """
+    selection = Selection()
+    active = make_filters(filters, encode)
+    places: dict[tuple[str, str], str] = {}
+    for line, candidate, first in _candidates(shards):
+        domain = DOMAINS[line["domain"]] if line["domain"] >= 0 else None
+        tally = Tally(1, line["documents"], line["tokens"], line["supervised"])
+        lost = Tally(1, line["lost_documents"], line["lost_tokens"], line["lost_supervised"])
+        if line["problem"] in ("schema", "rendering"):
+            _refuse(selection, domain, tally, line["problem"], line["place"], line["message"])
+            continue
+        if line["problem"]:
+            selection.ledger.record(Fate.LEFT_OUT, domain, lost, line["problem"])
+            _sample(selection, line["problem"], f"{line['place']}: {lost.tokens} tokens")
+            continue
+        reason = next(filter(None, (f.reason_against(candidate) for f in active)), None)
+        if reason is not None:
+            selection.ledger.record(Fate.LEFT_OUT, domain, tally, reason.name)
+            _sample(selection, reason.name, f"{line['place']}: {reason.found}")
+            continue
+        # Different sources may well number their rows alike.
+        earlier = places.setdefault((line["place"].rpartition(":")[0], line["trajectory_id"]), line["place"])
+        if earlier != line["place"]:
+            message = f"{line['place']}: field 'id': {line['trajectory_id']!r} is the id of {earlier} already"
+            _refuse(selection, domain, tally, "duplicate_id", line["place"], message)
+            continue
+        for each in active:
+            each.remember(candidate)
+        selection.ledger.record(Fate.KEPT, domain, tally)
+        if lost.tokens:
+            selection.ledger.record(Fate.CUT, domain, lost, "over_long")
+        if line["stripped"]:
+            stripped = Tally(1, 0, line["stripped"], line["stripped"])
+            selection.ledger.record(Fate.CUT, domain, stripped, "stripped_thought")
+        selection.kept += range(first, first + line["documents"])
+    return selection
+
+
+def check_refused(ledger: Ledger, max_refused: float, sidecar: Path) -> None:
+    """Stop when too many rows were refused.
+
+    Raises:
+        DataError: says how many, and where the reasons lie.
+    """
+    refused = ledger.total([Fate.REFUSED]).rows
+    if refused > max_refused * ledger.rows_read:
+        raise DataError(
+            f"{refused} of {ledger.rows_read} rows are refused, more than data.max_refused ({max_refused:g}) allows; "
+            f"the reasons are in {sidecar}; mend the rows or raise data.max_refused"
+        )
+
+
+def check_lost(ledger: Ledger, max_lost: float, pack_tokens: int) -> None:
+    """Stop when over-long trajectories lose too much.
+
+    Raises:
+        DataError: says how much.
+    """
+    lines = [(entry, tally) for entry, tally in ledger.lines.items() if entry.reason == "over_long"]
+    lost = sum(tally.supervised for _, tally in lines)
+    whole = lost + ledger.total([Fate.KEPT]).supervised
+    if lost > max_lost * whole:
+        raise DataError(
+            f"trajectories longer than data.packing.pack_tokens ({pack_tokens}) lose {lost} of {whole} supervised "
+            f"tokens, more than data.max_lost ({max_lost:g}) allows; raise pack_tokens or data.max_lost"
+        )
+
+
+def _candidates(shards: Sequence[Path]) -> Iterator[tuple[dict[str, Any], Candidate, int]]:
+    """(line, candidate, number of its first document) of every row."""
+    base = 0
+    for folder in shards:
+        with pa.ipc.open_file(pa.memory_map(str(folder / ROWS))) as reader:
+            lines = reader.read_all().to_pylist()
+        shard, row = ShardFiles(folder), 0
+        for line in lines:
+            yield line, Candidate(line, shard, row), base + row
+            row += line["documents"]
+        base += len(shard)
+
+
+def _refuse(selection: Selection, domain: Any, tally: Tally, reason: str, place: str, message: str) -> None:
+    selection.ledger.record(Fate.REFUSED, domain, tally, reason)
+    selection.refused.append({"place": place, "reason": message})
+
+
+def _sample(selection: Selection, reason: str, text: str) -> None:
+    if len(selection.samples[reason]) < SAMPLES:
+        selection.samples[reason].append(text)

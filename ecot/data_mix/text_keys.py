@@ -1,0 +1,24 @@
+"""Keys under which texts that say the same are equal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ecot.trajectories import Trajectory
+
+
+def normalised_key(trajectory: Trajectory) -> bytes:
+    """Digest [16 bytes] of what a trajectory says: roles, texts and codes, with white space squeezed.
+
+    Identifiers, provenance, timings and metrics are no part of it.
+    """
+    parts: list[str] = []
+    for message in trajectory.messages:
+        parts += [message.role, _squeeze(message.reasoning_content or ""), _squeeze(message.content)]
+    parts += [_squeeze(attempt.code) for attempt in trajectory.attempts]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
