@@ -181,7 +181,7 @@ def missing_code(language: str, fingerprint: str) -> Execution:
         label=Label.FORMAT_ERROR,
         subcode="no_code",
         stage=Stage.PARSE,
-        diagnostics=f"No complete fenced code block was found; give the whole answer in one ```{language} block.",
+        diagnostics=f"No complete fenced code block was found; answer in one ```{language} block.",
         fingerprint=fingerprint,
     )
 

@@ -7,13 +7,14 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as hf_logging
 
 from ecot import __version__
 from ecot.backends.protocol import Backend
@@ -72,8 +73,10 @@ class Evaluation:
     paths: RunPaths
     tasks: Mapping[str, Task]
     backend: Backend
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved configuration of the run, to be recorded in the results."""
     command: str = ""
-    """Recorded in the results."""
+    """The same for the command that evaluates."""
 
     @cached_property
     def store(self) -> DocumentStore:
@@ -184,6 +187,7 @@ class Evaluation:
             inputs=inputs,
             inputs_hash=_hash(inputs),
             environment=describe_environment(model.device),
+            settings=dict(self.settings),
             command=self.command,
         )
         write_result(self.paths, result)
@@ -236,6 +240,7 @@ def load_model(folder: Path, device: str) -> PreTrainedModel:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("eval.device is cuda but torch sees no GPU; set eval.device: auto")
+    hf_logging.disable_progress_bar()
     target = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=ATTENTION)
     return model.to(target).eval()

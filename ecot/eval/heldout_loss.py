@@ -20,7 +20,7 @@ from ecot.data_mix.store import DocumentStore
 from ecot.segments import Kind
 from ecot.train.config import LossConfig
 from ecot.train.head import install_scoring_head
-from ecot.train.statistics import COUNT, HITS, NLL, LossStatistics, name_means
+from ecot.train.statistics import COUNT, HITS, NLL, name_means
 
 WEIGHTED_NLL, WEIGHT = 0, 2
 """Further columns of the statistics `[G, 5]`."""
@@ -75,7 +75,7 @@ def score_heldout(
     weights = {Kind.THINKING: loss.thinking, Kind.ANSWER: loss.answer, Kind.OBSERVATION: loss.observation}
     collator = Collator(store, weights, monitor=set(weights), pad_id=pad_id)
     packs = pack_documents(store, pack_tokens)
-    statistics = LossStatistics(model.device)
+    sums_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=model.device)
     with torch.no_grad():
         for done, pack in enumerate(packs, start=1):
             inputs = {
@@ -83,9 +83,9 @@ def score_heldout(
                 for name, value in collator(pack).to_inputs().items()
             }
             _, stats_G5 = model(**inputs, scale=1.0)
-            statistics.add(stats_G5)
+            sums_G5 += stats_G5
             progress(done, len(packs))
-    sums_G5 = statistics.sums_G5.cpu()
+    sums_G5 = sums_G5.cpu()
     return HeldoutLoss(len(store), int(store.lengths.sum()), _means(sums_G5), _groups(sums_G5))
 
 

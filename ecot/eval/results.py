@@ -74,6 +74,8 @@ class EvalResult:
     inputs_hash: str
     environment: dict[str, str]
     """Versions and machine on which it ran; the figures should not depend on it."""
+    settings: dict[str, Any]
+    """The resolved configuration of the run, all sections."""
     command: str
     """The command that made it."""
 
@@ -104,7 +106,7 @@ def summarise_completions(
         tasks=len(passed),
         samples=samples,
         attempts=tuple(_round(conversations, index) for index in range(rounds)),
-        verdicts=label_mix(conversation.verdict for conversation in conversations),
+        verdicts=label_mix(conversation.attempts[-1].label for conversation in conversations),
         pass_at={str(k): mean_pass_at_k(counts, k) for k in pass_at},
         tokens=sum(turn["tokens"] for turn in turns),
         cut_off=sum(not turn["finished"] for turn in turns),
@@ -161,3 +163,8 @@ def read_results(paths: RunPaths) -> list[EvalResult]:
     """All results of a run, in the order of training."""
     results = [read_result(path) for path in paths.eval.glob("*.json")]
     return sorted(results, key=lambda result: result.plan_step)
+
+
+def result_row(result: EvalResult) -> dict[str, Any]:
+    """A result as plain values."""
+    return _ADAPTER.dump_python(result, mode="json")

@@ -1,7 +1,8 @@
-"""A small run made by the real parts: tasks, trajectories executed on Icarus, store, plan, a trained model, its export."""
+"""A small run made by the real parts: tasks, trajectories executed on Icarus, store, plan, models, exports."""
 
 import asyncio
 import json
+import shutil
 from random import Random
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from ecot.data_mix.batch import Collator
 from ecot.data_mix.config import DataConfig
 from ecot.data_mix.prepare import prepare
 from ecot.data_mix.tokenizer import load_tokenizer
+from ecot.eval.config import EvalConfig
+from ecot.eval.evaluate import Evaluation
 from ecot.eval.heldout_loss import pack_documents
 from ecot.outcomes import Domain
 from ecot.run_paths import RunPaths
@@ -23,19 +26,20 @@ from ecot.synthesis.loop import Generated, run_loop
 from ecot.synthesis.router import build_prompt
 from ecot.synthesis.slots import derive_seed
 from ecot.tasks.bundle import Task
+from ecot.train.config import LossConfig
 from ecot.trajectories import Provenance
 from ecot.trajectory_io import write_trajectories
 
 TESTBENCH = """
 module testbench;
+  `define INPUTS $sformatf("a=%b b=%b", a, b)
   `include "scoreboard.sv"
   logic a, b; wire y;
   {name} dut(.a(a), .b(b), .y(y));
   initial begin
     for (int i = 0; i < 4; i++) begin
       {{a, b}} = i; #1;
-      show_inputs($sformatf("a=%b b=%b", a, b));
-      `CHECK(0, y, a {op} b);
+      `CHECK(0, y, (a {op} b));
       end_sample();
     end
     finish_test();
@@ -48,7 +52,7 @@ def gate(name, op):
     code = f"module {name}(input logic a, input logic b, output logic y);\n  assign y = a {op} b;\nendmodule\n"
     hidden = {"testbench.sv": TESTBENCH.format(name=name, op=op)}
     spec = f"Output y is a {op} b."
-    return Task(name, Domain.CHIP_DESIGN, name, spec, "systemverilog", code, name, hidden=hidden, tags=("combinational",))
+    return Task(name, Domain.CHIP_DESIGN, name, spec, "systemverilog", code, name, hidden=hidden)
 
 
 GATES = {"and_gate": "&", "or_gate": "|", "xor_gate": "^"}
@@ -166,3 +170,63 @@ def exports(run):
     fresh = save_export(run, model, tokenizer, "fresh", 1)
     assert memorise(model, run.prepared.heldout, 150) < 0.01
     return {"fresh": fresh, "trained": save_export(run, model, tokenizer, "trained", 2)}
+
+
+@pytest.fixture(scope="session")
+def finished(run, exports, tasks, backend, tmp_path_factory):
+    """A copy of the run, evaluated, with what synthesis and training would have left: figures made up and known."""
+    paths = RunPaths(tmp_path_factory.mktemp("finished") / "gates")
+    for name in ("store", "plan", "tokenizer", "export"):
+        shutil.copytree(run.paths.root / name, paths.root / name)
+    paths.trajectories.mkdir()
+    (paths.trajectories / "summary.json").write_text(json.dumps(synthesis_summary()))
+    paths.metrics.write_text("".join(json.dumps(metrics_row(step)) + "\n" for step in range(1, 9)))
+    budget = json.loads((paths.plan / "plan.json").read_text())["budgets"][0]
+    counts = {"all": budget["planned"], "supervised": 321}
+    record = {"name": "small", "plan_step": 1, "counts": counts, "requested_tokens": budget["requested"]}
+    (paths.milestones / "small").mkdir(parents=True)
+    (paths.milestones / "small" / "milestone.json").write_text(
+        json.dumps({**record, "content_hash": budget["content_hash"]})
+    )
+    config = EvalConfig(max_new_tokens=160, device="cpu", max_corrections=1)
+    settings = {"name": "gates", "seed": 3}
+    command = "ecot eval gates.yaml eval.max_corrections=1"
+    Evaluation(config, run.data, LossConfig(), paths, tasks, backend, settings, command).run()
+    return paths
+
+
+def metrics_row(step):
+    losses = {"thinking": 7.0 / step, "answer": 6.0 / step, "observation": 8.0 / step}
+    return {"step": step, "tokens": 250 * step, "loss": 6.5 / step, **{f"loss/{k}": v for k, v in losses.items()}}
+
+
+def synthesis_summary():
+    lengths = {"median": 10, "mean": 11.0, "longest": 20, "total": 110}
+    attempts = [
+        {"COMPILATION_ERROR/syntax": 7, "COMPILATION_ERROR/elaboration": 4, "FUNCTIONAL_MISMATCH": 5, "PASS": 1}
+    ]
+    attempts.append({"FUNCTIONAL_MISMATCH": 3, "PASS": 13})
+    split = {
+        "wanted": 17,
+        "trajectories": 17,
+        "tasks": ["and_gate", "or_gate"],
+        "attempts": 33,
+        "verdicts": {"PASS": 14, "FUNCTIONAL_MISMATCH": 3},
+        "labels_by_attempt": attempts,
+        "failing_label_shares": {},
+        "operators": {},
+        **dict.fromkeys(("thinking", "answers", "observations"), lengths),
+        "characters": 4321,
+        "refused": {},
+        "tool_errors": 0,
+    }
+    heldout = {**split, "trajectories": 2, "attempts": 2, "tasks": ["xor_gate"], "labels_by_attempt": [{"PASS": 2}]}
+    return {
+        "identity": "x",
+        "splits": {"train": split, "heldout": heldout},
+        "discards": {"not_implicated": 6},
+        "executions": 58,
+        "seconds": 12.0,
+        "executions_per_second": 4.8,
+        "resumed": 0,
+    }

@@ -1,4 +1,4 @@
-"""Completions of a model that knows its training trajectories by heart come out as it learned them, and run for real."""
+"""What a model that knows its trajectories by heart writes is what it learned, and runs for real."""
 
 import asyncio
 import json

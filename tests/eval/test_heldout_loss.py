@@ -70,7 +70,7 @@ def test_weights_of_the_run_enter_the_overall_loss_only(run, exports):
     plain = score_heldout(load_model(exports["fresh"], "cpu"), store, LossConfig(), 512, pad_id=0)
     heavy = LossConfig(thinking=3.0, answer=1.0)
     weighted = score_heldout(load_model(exports["fresh"], "cpu"), store, heavy, 512, pad_id=0)
-    tokens = {kind: sum(group.tokens for group in plain.groups if group.kind == kind) for kind in ("thinking", "answer")}
+    tokens = {kind: sum(g.tokens for g in plain.groups if g.kind == kind) for kind in ("thinking", "answer")}
     total = 3 * tokens["thinking"] * plain.means["loss/thinking"] + tokens["answer"] * plain.means["loss/answer"]
     assert weighted.means["loss"] == pytest.approx(total / (3 * tokens["thinking"] + tokens["answer"]), rel=1e-5)
     del weighted.means["loss"], plain.means["loss"]
