@@ -99,13 +99,13 @@ class Engine:
         if done is not None:
             return done
         with Journal(self.folder / JOURNAL, identity) as journal:
-            resumed = len(journal.drawn)
+            resumed = list(journal.drawn.values())
             selections = {split: await self._fill(split, journal) for split in Split}
             drawn = list(journal.drawn.values())
         for split, selection in selections.items():
             write_trajectories(self.path(split), selection.kept)
         summary = summarise(
-            selections, drawn, self.tool_errors, time.monotonic() - started, resumed, self.split_ids, self.wanted
+            selections, drawn, resumed, self.tool_errors, time.monotonic() - started, self.split_ids, self.wanted
         )
         self._write_summary({**identity, **summary.to_json()})
         (self.folder / JOURNAL).unlink()

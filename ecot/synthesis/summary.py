@@ -63,10 +63,11 @@ class SynthesisSummary:
     discards: dict[str, int]
     """Turns, faults and tries that were discarded on the way, by reason."""
     executions: int
+    """Candidates that the tool really ran, those before an interruption included."""
     seconds: float
     """Wall time of this run; a resumed run counts only its own part."""
     executions_per_second: float
-    """Executions of this run over its wall time; of all executions where none was resumed."""
+    """Of this run alone."""
     resumed: int
     """Trajectories found finished at the start."""
 
@@ -87,17 +88,18 @@ class SynthesisSummary:
 def summarise(
     selections: Mapping[Split, Selection],
     drawn: Sequence[Drawn],
+    resumed: Sequence[Drawn],
     tool_errors: Mapping[Split, int],
     seconds: float,
-    resumed: int,
     tasks: Mapping[Split, list[str]],
     wanted: Mapping[Split, int],
 ) -> SynthesisSummary:
-    """Count everything."""
+    """Count everything; `resumed` are those of `drawn` that an earlier, interrupted run left."""
     discards: Counter[str] = Counter()
     for item in drawn:
         discards.update(item.discards)
     executions = sum(item.executions for item in drawn)
+    fresh = executions - sum(item.executions for item in resumed)
     return SynthesisSummary(
         splits={
             str(split): _split(selection, wanted[split], tasks[split], tool_errors.get(split, 0))
@@ -106,8 +108,8 @@ def summarise(
         discards=dict(sorted(discards.items())),
         executions=executions,
         seconds=round(seconds, 3),
-        executions_per_second=round(executions / seconds, 2) if seconds else 0.0,
-        resumed=resumed,
+        executions_per_second=round(fresh / seconds, 2) if seconds else 0.0,
+        resumed=len(resumed),
     )
 
 

@@ -19,6 +19,8 @@ from ecot.synthesis.progress import no_progress
 from ecot.synthesis.summary import SynthesisSummary
 from ecot.trajectory_io import read_trajectories
 
+pytestmark = pytest.mark.xdist_group("synthesis_engine")  # one worker, so that the runs are made once
+
 NAMES = ("adder_carry", "edge_detector", "gray_counter", "lfsr", "popcount")
 HELDOUT = ("popcount",)
 OPTIONS = {"train_trajectories": 16, "heldout_trajectories": 2, "heldout_tasks": HELDOUT, "format": "jsonl"}

@@ -18,6 +18,8 @@ from ecot.synthesis.verilog.cone import fan_in
 from ecot.synthesis.verilog.design import read_design
 from ecot.trajectories import Message, Role
 
+pytestmark = pytest.mark.xdist_group("synthesis_plan")  # one worker, so that the runs are made once
+
 SMALL = ("adder_carry", "edge_detector", "gray_counter", "lfsr")
 
 

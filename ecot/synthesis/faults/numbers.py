@@ -9,9 +9,10 @@ from tree_sitter import Node
 
 from ecot.synthesis.faults.edit import Change, Family, operator
 from ecot.synthesis.faults.places import in_fixed_place
-from ecot.synthesis.verilog.design import Design, Role
+from ecot.synthesis.verilog.design import LVALUES, Design, Role
 from ecot.synthesis.verilog.syntax import SyntaxTree, ancestors, enclosing
 
+_SELECTIONS = ("select", "constant_select", "constant_bit_select", *LVALUES)
 _RADIX = {"b": 2, "o": 8, "d": 10, "h": 16}
 
 
@@ -33,7 +34,7 @@ def _literal(tree: SyntaxTree, node: Node) -> tuple[int | None, str, str, int] |
 
 def _numbers(design: Design) -> Iterator[Node]:
     for node in design.tree.of("binary_number", "hex_number", "decimal_number", "octal_number"):
-        if not in_fixed_place(node) and not any(outer.type == "select" for outer in ancestors(node)):
+        if not in_fixed_place(node) and not any(outer.type in _SELECTIONS for outer in ancestors(node)):
             yield node
 
 
@@ -123,7 +124,7 @@ def wrong_declared_width(design: Design, rng: Random) -> Iterator[Change]:
 def wrong_index(design: Design, rng: Random) -> Iterator[Change]:
     """A bit or part select that is one position off."""
     tree = design.tree
-    for node in tree.of("select"):
+    for node in tree.of("select", "constant_select"):
         if in_fixed_place(node) or any(outer.type.endswith("for_initialization") for outer in ancestors(node)):
             continue
         numbers = design.tree.below(node, "unsigned_number")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ecot.outcomes import Label
 from ecot.synthesis.faults import Edit, FaultStack, Place
 from ecot.synthesis.mechanical.diagnosis import Complaint, Mismatch, Reading
-from ecot.synthesis.verilog.cone import fan_in
+from ecot.synthesis.verilog.cone import fan_out
 from ecot.synthesis.verilog.design import read_design
 
 STRUCTURAL = frozenset({"begin", "end", "case", "endcase", "else"})
@@ -97,19 +97,19 @@ def next_code_line(text: str, number: int) -> int:
 
 
 def _by_cone(reading: Reading, edit: Edit, stack: FaultStack, applied: Collection[Edit]) -> list[Implication]:
-    """The failing outputs whose cones hold the edit; the one of the first mismatch comes first in rank."""
-    found = []
-    for order, mismatch in enumerate(reading.mismatches):
-        distances = [
-            steps
-            for code in (stack.text(applied), stack.code)
-            for name, steps in fan_in(read_design(code), [mismatch.signal]).items()
-            if name in edit.targets
-        ]
-        if distances:
-            distance = min(distances) + _LATER_OUTPUT * (order > 0)
-            found.append(Implication(edit, Via.CONE, distance, mismatch=mismatch))
-    return found
+    """The failing outputs in the fan-out of the edited statement; that of the first mismatch comes first in rank.
+
+    Both the faulty and the correct text count: a statement with the wrong target no longer drives the right one.
+    """
+    reach: dict[str, int] = {}
+    for code in (stack.text(applied), stack.code):
+        for name, steps in fan_out(read_design(code), edit.targets).items():
+            reach[name] = min(steps, reach.get(name, steps))
+    return [
+        Implication(edit, Via.CONE, reach[mismatch.signal] + _LATER_OUTPUT * (order > 0), mismatch=mismatch)
+        for order, mismatch in enumerate(reading.mismatches)
+        if mismatch.signal in reach
+    ]
 
 
 _LATER_OUTPUT = 100
