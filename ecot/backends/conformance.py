@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -30,11 +30,6 @@ class Adversary:
     code: str
     expected: frozenset[str]
     """Outcomes as `LABEL` or `LABEL/subcode`, of which any will do: tools differ in how they refuse."""
-
-    @property
-    def costly(self) -> bool:
-        """Whether it may use up a time limit."""
-        return any(word.startswith(Label.TIMEOUT) for word in self.expected)
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class CheckResult:
     """One check of the suite."""
 
     group: str
-    """`reference`, `wrong`, `adversary`, `aftermath`, `determinism`, `cancellation` or `protocol`."""
+    """`protocol`, `reference`, `wrong`, `adversary`, `cancellation` or `determinism`."""
     name: str
     state: CheckState
     expected: str
@@ -116,16 +111,17 @@ async def check_backend(
         attack: the adversaries of this backend; None leaves them out.
         canary: the host path that adversaries try to write; it must not come to exist.
         known_failures: `group/name` of a check that is known to fail, to the reason.
-        repetitions: how often an outcome must repeat exactly.
+        repetitions: how often each candidate runs that uses up no time limit; all outcomes must be the same.
         progress: called after every check.
 
     Raises:
         ToolError: the backend itself is broken, as against giving wrong outcomes.
     """
-    checks = [*_protocol_checks(backend, tasks), *_label_checks(backend, tasks)]
+    suite = _Suite(backend, canary)
+    checks = [*suite.protocol_checks(tasks), *suite.label_checks(tasks)]
     if attack is not None:
-        checks += _attack_checks(backend, attack, canary)
-    checks += _determinism_checks(backend, tasks, attack, repetitions)
+        checks += suite.attack_checks(attack)
+    checks.append(_Check("determinism", "repeated_side_by_side", "the same", suite.repeat(repetitions), alone=True))
     known = known_failures or {}
     if unknown := set(known) - {check.place for check in checks}:
         raise DataError(f"known failures {sorted(unknown)} name no check of this suite")
@@ -153,127 +149,117 @@ def outcome(execution: Execution) -> str:
     return f"{execution.label}/{execution.subcode}" if execution.subcode else str(execution.label)
 
 
-def _label_checks(backend: Backend, tasks: Mapping[str, Task]) -> list[_Check]:
-    checks = []
-    for task in tasks.values():
-        checks.append(_Check("reference", task.id, Label.PASS, _outcome_of(backend, task, task.reference)))
-        for wrong in task.wrong:
-            expected = f"{wrong.label}/{wrong.subcode}" if wrong.subcode else str(wrong.label)
-            checks.append(_Check("wrong", f"{task.id}/{wrong.name}", expected, _outcome_of(backend, task, wrong.code)))
-    return checks
+class _Suite:
+    """Makes the checks and remembers what every candidate gave, so that all can be asked to repeat it."""
+
+    def __init__(self, backend: Backend, canary: Path | None) -> None:
+        self._backend = backend
+        self._canary = canary
+        self._given: dict[str, tuple[Task, str, Execution]] = {}
+
+    def protocol_checks(self, tasks: Mapping[str, Task]) -> list[_Check]:
+        backend, first = self._backend, next(iter(tasks.values()))
+
+        async def fingerprint() -> str:
+            execution = await backend.execute(first, first.reference)
+            return "yes" if execution.fingerprint == backend.fingerprint != "" else f"{execution.fingerprint!r}"
+
+        async def refusal() -> str:
+            foreign = next(domain for domain in Domain if domain not in backend.domains)
+            try:
+                execution = await backend.execute(replace(first, domain=foreign), first.reference)
+            except EcotError as error:
+                return type(error).__name__
+            return outcome(execution)
+
+        async def order() -> str:
+            jobs = [(first, ""), (first, first.reference), (first, ""), (first, first.reference)]
+            return ", ".join(execution.label for execution in await backend.execute_many(jobs))
+
+        return [
+            _Check("protocol", "fingerprint_in_every_outcome", "yes", fingerprint),
+            _Check("protocol", "refuses_other_domains", "DataError", refusal),
+            _Check("protocol", "results_in_order", "FORMAT_ERROR, PASS, FORMAT_ERROR, PASS", order),
+        ]
+
+    def label_checks(self, tasks: Mapping[str, Task]) -> list[_Check]:
+        checks = []
+        for task in tasks.values():
+            checks.append(_Check("reference", task.id, Label.PASS, self._labelled(task.id, task, task.reference)))
+            for wrong in task.wrong:
+                expected = f"{wrong.label}/{wrong.subcode}" if wrong.subcode else str(wrong.label)
+                name = f"{task.id}/{wrong.name}"
+                checks.append(_Check("wrong", name, expected, self._labelled(name, task, wrong.code)))
+        return checks
+
+    def attack_checks(self, attack: Attack) -> list[_Check]:
+        checks = []
+        for adversary in attack.adversaries:
+            expected = " | ".join(sorted(adversary.expected))
+            checks.append(_Check("adversary", adversary.name, expected, self._attacked(attack.task, adversary)))
+        names = {adversary.name: adversary for adversary in attack.adversaries}
+        # Cancelled in the middle of what would otherwise run into its time limit.
+        for name in ("endless_loop", "endless_elaboration"):
+            if name in names:
+                run = self._cancelled(attack.task, names[name])
+                checks.append(_Check("cancellation", name, "cancelled, nothing left", run, alone=True))
+        return checks
+
+    def repeat(self, repetitions: int) -> Callable[[], Awaitable[str]]:
+        """All candidates once more, side by side."""
+
+        async def run() -> str:
+            given = {name: job for name, job in self._given.items() if job[2].label is not Label.TIMEOUT}
+            for _ in range(repetitions - 1):
+                again = await self._backend.execute_many([(task, code) for task, code, _ in given.values()])
+                for (name, (_, _, first)), second in zip(given.items(), again, strict=True):
+                    if _signature(first) != _signature(second):
+                        return f"{name} gave {_signature(first)} and then {_signature(second)}"
+            return "the same"
+
+        return run
+
+    def _labelled(self, name: str, task: Task, code: str) -> Callable[[], Awaitable[str]]:
+        async def run() -> str:
+            execution = await self._backend.execute(task, code)
+            self._given[name] = (task, code, execution)
+            return outcome(execution)
+
+        return run
+
+    def _attacked(self, task: Task, adversary: Adversary) -> Callable[[], Awaitable[str]]:
+        async def run() -> str:
+            got = await self._labelled(f"adversary/{adversary.name}", task, adversary.code)()
+            if self._canary is not None and self._canary.exists():
+                self._canary.unlink()
+                return f"{got}, and it wrote a file of the host"
+            # While others of its kind are at work.
+            after = await self._backend.execute(task, task.reference)
+            return got if after.passed else f"{got}, and the next execution was {outcome(after)}"
+
+        return run
+
+    def _cancelled(self, task: Task, adversary: Adversary) -> Callable[[], Awaitable[str]]:
+        async def run() -> str:
+            before = _child_processes()
+            job = asyncio.ensure_future(self._backend.execute_many([(task, adversary.code)] * 2))
+            await asyncio.sleep(CANCEL_AFTER_SECONDS)
+            job.cancel()
+            done, _ = await asyncio.wait([job], timeout=CANCEL_GRACE_SECONDS)
+            if not done:
+                return f"still running {CANCEL_GRACE_SECONDS:.0f} s after the cancellation"
+            if not job.cancelled():
+                return "it ended before it could be cancelled" if job.exception() is None else repr(job.exception())
+            left = _child_processes() - before
+            return f"{len(left)} processes left" if left else "cancelled, nothing left"
+
+        return run
 
 
-def _attack_checks(backend: Backend, attack: Attack, canary: Path | None) -> list[_Check]:
-    checks = []
-    for adversary in attack.adversaries:
-        expected = " | ".join(sorted(adversary.expected))
-        run = _attacked(backend, attack.task, adversary, canary)
-        checks.append(_Check("adversary", adversary.name, expected, run))
-    names = {adversary.name: adversary for adversary in attack.adversaries}
-    # Cancelled in the middle of what would otherwise run into its time limit.
-    for name in ("endless_loop", "endless_elaboration"):
-        if name in names:
-            run = _cancelled(backend, attack.task, names[name])
-            checks.append(_Check("cancellation", name, "cancelled, nothing left", run, alone=True))
-    crowd = [(attack.task, adversary.code) for adversary in attack.adversaries if not adversary.costly]
-    checks.append(_Check("aftermath", "references_amid_adversaries", "PASS", _amid(backend, attack.task, crowd)))
-    return checks
-
-
-def _determinism_checks(
-    backend: Backend, tasks: Mapping[str, Task], attack: Attack | None, repetitions: int
-) -> list[_Check]:
-    jobs = {}
-    for task in list(tasks.values())[:3]:
-        jobs[f"{task.id}/reference"] = (task, task.reference)
-        jobs |= {f"{task.id}/{wrong.name}": (task, wrong.code) for wrong in task.wrong}
-    if attack is not None:
-        cheap = [adversary for adversary in attack.adversaries if not adversary.costly]
-        jobs |= {f"adversary/{adversary.name}": (attack.task, adversary.code) for adversary in cheap}
-    return [_Check("determinism", "repeated_side_by_side", "the same", _repeated(backend, jobs, repetitions))]
-
-
-def _protocol_checks(backend: Backend, tasks: Mapping[str, Task]) -> list[_Check]:
-    first = next(iter(tasks.values()))
-
-    async def fingerprint() -> str:
-        execution = await backend.execute(first, first.reference)
-        return "yes" if execution.fingerprint == backend.fingerprint != "" else f"{execution.fingerprint!r}"
-
-    async def refusal() -> str:
-        foreign = next(domain for domain in Domain if domain not in backend.domains)
-        try:
-            execution = await backend.execute(replace(first, domain=foreign), first.reference)
-        except EcotError as error:
-            return type(error).__name__
-        return outcome(execution)
-
-    async def order() -> str:
-        jobs = [(first, ""), (first, first.reference), (first, ""), (first, first.reference)]
-        return ", ".join(execution.label for execution in await backend.execute_many(jobs))
-
-    return [
-        _Check("protocol", "fingerprint_in_every_outcome", "yes", fingerprint),
-        _Check("protocol", "refuses_other_domains", "DataError", refusal),
-        _Check("protocol", "results_in_order", "FORMAT_ERROR, PASS, FORMAT_ERROR, PASS", order),
-    ]
-
-
-def _outcome_of(backend: Backend, task: Task, code: str) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        return outcome(await backend.execute(task, code))
-
-    return run
-
-
-def _attacked(backend: Backend, task: Task, adversary: Adversary, canary: Path | None) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        got = outcome(await backend.execute(task, adversary.code))
-        if canary is not None and canary.exists():
-            canary.unlink()
-            return f"{got}, and it wrote a file of the host"
-        after = await backend.execute(task, task.reference)
-        return got if after.passed else f"{got}, and the next execution was {outcome(after)}"
-
-    return run
-
-
-def _cancelled(backend: Backend, task: Task, adversary: Adversary) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        before = _child_processes()
-        job = asyncio.ensure_future(backend.execute_many([(task, adversary.code)] * 2))
-        await asyncio.sleep(CANCEL_AFTER_SECONDS)
-        job.cancel()
-        done, _ = await asyncio.wait([job], timeout=CANCEL_GRACE_SECONDS)
-        if not done:
-            return f"still running {CANCEL_GRACE_SECONDS:.0f} s after the cancellation"
-        if not job.cancelled():
-            return "it ended before it could be cancelled" if job.exception() is None else repr(job.exception())
-        left = _child_processes() - before
-        return f"{len(left)} processes left" if left else "cancelled, nothing left"
-
-    return run
-
-
-def _amid(backend: Backend, task: Task, crowd: Sequence[tuple[Task, str]]) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        jobs = [job for other in crowd for job in ((task, task.reference), other)]
-        results = await backend.execute_many(jobs)
-        return ", ".join(sorted({outcome(execution) for execution in results[::2]}))
-
-    return run
-
-
-def _repeated(backend: Backend, jobs: Mapping[str, tuple[Task, str]], repetitions: int) -> Callable[[], Awaitable[str]]:
-    async def run() -> str:
-        rounds = [await backend.execute_many(list(jobs.values())) for _ in range(repetitions)]
-        for name, *outcomes in zip(jobs, *rounds, strict=True):
-            shown = {repr((o.label, o.subcode, o.stage, o.diagnostics, sorted(o.metrics.items()))) for o in outcomes}
-            if len(shown) > 1:
-                return f"{name} differs: {' / '.join(sorted(shown))}"
-        return "the same"
-
-    return run
+def _signature(execution: Execution) -> tuple[object, ...]:
+    """All of an outcome that must repeat."""
+    metrics = tuple(sorted(execution.metrics.items()))
+    return (str(execution.label), execution.subcode, str(execution.stage), execution.diagnostics, metrics)
 
 
 def _child_processes() -> set[int]:

@@ -232,7 +232,7 @@ def test_an_old_bubblewrap_is_refused(tmp_path, monkeypatch):
 
 def test_forbidden_namespaces_are_named_with_the_remedy(tmp_path, monkeypatch):
     fake_bwrap(tmp_path, monkeypatch, "0.9.0", "echo 'bwrap: No permissions to create a new namespace' >&2; exit 1")
-    with pytest.raises(SandboxError, match="No permissions to create a new namespace.*max_user_namespaces"):
+    with pytest.raises(SandboxError, match=r"No permissions to create a new namespace.*max_user_namespaces"):
         bubblewrap_module.find_launcher()
 
 

@@ -113,13 +113,17 @@ class IcarusBackend:
         files = {name: text.encode() for name, text in task.environment.items()}
         files[bench.file_name] = bench.text.encode()
         files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
-        files["ivlpp"] = self._tool.preprocessor_wrapper
+        base = []
+        if "`" in code:
+            # Only then has the preprocessor anything to say.
+            files["ivlpp"] = self._tool.preprocessor_wrapper
+            base = [f"-BP{WORK_DIR}"]
         # The testbench first, so that nothing the candidate defines or leaves open reaches it.
         sources = (bench.file_name, CANDIDATE_FILE)
         program = _program_file(bench)
         return await self._sandbox.run(
             SandboxCommand(
-                argv=(self._tool.iverilog, f"-BP{WORK_DIR}", *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
+                argv=(self._tool.iverilog, *base, *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
                 inputs=files,
                 outputs=(program,),
                 limits=_limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE),

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -25,6 +24,8 @@ TOP = "testbench"
 """Name of the testbench's module in a bundle."""
 
 CANDIDATE_FILE = "candidate.sv"
+
+_SUFFIX_MARK, _NONCE_MARK, _SEED_MARK = "\0suffix\0", "\0nonce\0", "\0seed\0"
 
 _INCLUDE = re.compile(r'^[ \t]*`include[ \t]+"scoreboard\.sv"[ \t]*$', re.MULTILINE)
 _METHODS = words(
@@ -65,11 +66,8 @@ def make_bench(task: Task, code: str, secret: bytes) -> Bench:
     nonce = _derive(secret, task, code, "nonce")[:32]
     # xorshift never leaves zero.
     seed = int(_derive(secret, task, code, "stimuli")[:8], 16) or 1
-    values = {"ECOT_SEED": f"32'h{seed:08x}", "ECOT_NONCE": f'"{nonce}"'}
-    interface = header_identifiers(task.reference, task.entry)
-    if interface is None:
-        raise DataError(f"task {task.id}: the reference defines no module {task.entry!r} (key 'entry')")
-    text = _rename(_hidden_text(task), suffix, interface | {task.entry}, values)
+    text = _template(task.id, task.entry, task.reference, tuple(sorted(task.hidden.items())))
+    text = text.replace(_SUFFIX_MARK, suffix).replace(_NONCE_MARK, f'"{nonce}"').replace(_SEED_MARK, f"32'h{seed:08x}")
     return Bench(text, suffix, nonce)
 
 
@@ -85,13 +83,18 @@ def _derive(secret: bytes, task: Task, code: str, purpose: str) -> str:
     return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
-def _hidden_text(task: Task) -> str:
-    files = {name: text for name, text in task.hidden.items() if name.endswith((".sv", ".v"))}
+@functools.lru_cache(maxsize=4096)
+def _template(task_id: str, entry: str, reference: str, hidden: tuple[tuple[str, str], ...]) -> str:
+    """The testbench with marks where a candidate's suffix, nonce and seed go; the same for all candidates of a task."""
+    interface = header_identifiers(reference, entry)
+    if interface is None:
+        raise DataError(f"task {task_id}: the reference defines no module {entry!r} (key 'entry')")
+    files = {name: text for name, text in hidden if name.endswith((".sv", ".v"))}
     if "testbench.sv" not in files:
-        raise DataError(f"task {task.id}: no hidden file 'testbench.sv'")
+        raise DataError(f"task {task_id}: no hidden file 'testbench.sv'")
     # The testbench last: what it instantiates is then known, whatever the tool's order of elaboration.
     text = "\n".join([*(files[name] for name in sorted(files) if name != "testbench.sv"), files["testbench.sv"]])
-    return _INCLUDE.sub(lambda _: _scoreboard(), text)
+    return _rename(_INCLUDE.sub(lambda _: _scoreboard(), text), interface | {entry})
 
 
 @functools.cache
@@ -99,8 +102,9 @@ def _scoreboard() -> str:
     return (resources.files("ecot.backends.chip_design") / "scoreboard.sv").read_text("utf-8")
 
 
-def _rename(text: str, suffix: str, keep: frozenset[str], values: Mapping[str, str]) -> str:
-    """Suffix every identifier but keywords and those of the candidate's interface; drop comments."""
+def _rename(text: str, keep: frozenset[str]) -> str:
+    """Mark every identifier but keywords and those of the candidate's interface; drop comments."""
+    values = {"ECOT_SEED": _SEED_MARK, "ECOT_NONCE": _NONCE_MARK}
     pieces = []
     macros = []
     previous = ""
@@ -115,7 +119,7 @@ def _rename(text: str, suffix: str, keep: frozenset[str], values: Mapping[str, s
             elif piece in values:
                 piece = values[piece]
             elif not (piece in KEYWORDS or piece in keep or (previous == "." and piece in _METHODS)):
-                piece += suffix
+                piece += _SUFFIX_MARK
         if token.kind not in (TokenKind.SPACE, TokenKind.COMMENT):
             previous = token.text
         pieces.append(piece)

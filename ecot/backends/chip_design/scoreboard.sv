@@ -1,13 +1,19 @@
 // The bookkeeping of every testbench, included inside its module. The harness renames every identifier with a suffix
 // that no candidate can know and fills in ECOT_SEED and ECOT_NONCE.
 //
+//   `INPUTS                      to be defined by the testbench: a string with the inputs of the present sample
 //   `CHECK(slot, signal, want)   compare an output of the candidate with what it should be; `slot` numbers the output
 //   end_sample()                 one sample is complete: all its outputs have been checked
-//   show_inputs(text)            the inputs of the coming checks, as they will stand in the diagnostics
 //   random_word()                32 random bits; the same for the same task and code
 //   finish_test()                print the verdict and end the simulation
 
-`define CHECK(slot, signal, want) check_output(slot, `"signal`", $bits(signal), signal, want)
+// Written out in place: most checks succeed, and a call costs more than the comparison.
+`define CHECK(slot, signal, want) \
+    begin \
+        slot_width[slot] = $bits(signal); \
+        slot_signal[slot] = `"signal`"; \
+        if (signal !== (want)) note_failure(slot, want, signal, `INPUTS); \
+    end
 
 localparam int SLOTS = 16;
 
@@ -15,7 +21,6 @@ bit [31:0] random_state = ECOT_SEED;
 int sample_count = 0;
 int failed_samples = 0;
 bit sample_failed = 0;
-string inputs_text = "";
 
 string slot_signal [0:SLOTS-1];
 int slot_width [0:SLOTS-1];
@@ -33,24 +38,15 @@ function automatic bit [31:0] random_word();
     random_word = random_state;
 endfunction
 
-task automatic show_inputs(input string text);
-    inputs_text = text;
-endtask
-
-task automatic check_output(input int slot, input string signal, input int width, input logic [127:0] got,
-                            input logic [127:0] want);
-    slot_signal[slot] = signal;
-    slot_width[slot] = width;
-    if (got !== want) begin
-        if (slot_failures[slot] == 0) begin
-            slot_time[slot] = $time;
-            slot_want[slot] = want;
-            slot_got[slot] = got;
-            slot_inputs[slot] = inputs_text;
-        end
-        slot_failures[slot] = slot_failures[slot] + 1;
-        sample_failed = 1;
+task automatic note_failure(input int slot, input logic [127:0] want, input logic [127:0] got, input string inputs);
+    if (slot_failures[slot] == 0) begin
+        slot_time[slot] = $time;
+        slot_want[slot] = want & ~({128{1'b1}} << slot_width[slot]);
+        slot_got[slot] = got;
+        slot_inputs[slot] = inputs;
     end
+    slot_failures[slot] = slot_failures[slot] + 1;
+    sample_failed = 1;
 endtask
 
 task automatic end_sample();

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("a=8'h%h b=8'h%h carry_in=%b subtract=%b", a, b, carry_in, subtract)
     `include "scoreboard.sv"
 
     logic [7:0] a, b;
@@ -30,7 +31,6 @@ module testbench;
         total = a + second + carry_in;
         signed_total = signed_value(a) + signed_value(second) + carry_in;
         passing = a ^ second;
-        show_inputs($sformatf("a=8'h%h b=8'h%h carry_in=%b subtract=%b", a, b, carry_in, subtract));
         `CHECK(0, sum, (total % 256));
         `CHECK(1, carry_out, (total > 255));
         `CHECK(2, overflow, (signed_total > 127 || signed_total < -128));

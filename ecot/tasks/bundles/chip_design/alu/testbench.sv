@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("a=8'h%h b=8'h%h op=%0d", a, b, op)
     `include "scoreboard.sv"
 
     logic [7:0] a, b;
@@ -45,7 +46,6 @@ module testbench;
         op = next_op;
         #10;
         model();
-        show_inputs($sformatf("a=8'h%h b=8'h%h op=%0d", a, b, op));
         `CHECK(0, result, want_result);
         `CHECK(1, carry, want_carry);
         `CHECK(2, zero, (want_result == 0));

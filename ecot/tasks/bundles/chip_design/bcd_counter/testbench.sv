@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b load=%b enable=%b load_digits=12'h%h", rst, load, enable, load_digits)
     `include "scoreboard.sv"
 
     logic        clk = 0;
@@ -25,12 +26,12 @@ module testbench;
         digit = (code > 9) ? 9 : code;
     endfunction
 
-    task automatic cycle(input bit next_rst, input bit next_load, input bit next_enable, input logic [11:0] next_digits);
+    task automatic cycle(input bit next_rst, input bit next_load, input bit next_enable,
+                         input logic [11:0] next_digits);
         rst = next_rst;
         load = next_load;
         enable = next_enable;
         load_digits = next_digits;
-        show_inputs($sformatf("rst=%b load=%b enable=%b load_digits=12'h%h", rst, load, enable, load_digits));
         #2;
         `CHECK(0, carry_out, (enable && !load && number == 999));
         @(posedge clk);

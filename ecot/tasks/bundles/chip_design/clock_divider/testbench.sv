@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst_n=%b enable=%b divisor=%0d", rst_n, enable, divisor)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -32,7 +33,6 @@ module testbench;
     task automatic cycle(input bit next_enable, input logic [3:0] next_divisor);
         enable = next_enable;
         divisor = next_divisor;
-        show_inputs($sformatf("rst_n=%b enable=%b divisor=%0d", rst_n, enable, divisor));
         @(posedge clk);
         begins = 0;
         if (enable) begin
@@ -54,7 +54,6 @@ module testbench;
         place = 0;
         high = 0;
         begins = 0;
-        show_inputs("rst_n=0");
         #2 check();
         rst_n = 1;
     endtask

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b start=%b valid=%b data=8'h%h", rst, start, valid, data)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -35,7 +36,6 @@ module testbench;
         start = next_start;
         valid = next_valid;
         data = next_data;
-        show_inputs($sformatf("rst=%b start=%b valid=%b data=8'h%h", rst, start, valid, data));
         @(posedge clk);
         if (rst || start) begin
             value = 0;
@@ -60,7 +60,7 @@ module testbench;
         cycle(0, 0, 1, 8'h80);
         cycle(0, 1, 0, 8'h80);
         for (int i = 0; i < 260; i = i + 1) cycle(0, 0, 1, i);
-        for (int i = 0; i < 300; i = i + 1) begin
+        for (int i = 0; i < 150; i = i + 1) begin
             draw = random_word();
             cycle(draw[5:0] == 0, draw[9:6] == 0, draw[11:10] != 0, draw[19:12] == 0 ? value : draw >> 20);
         end

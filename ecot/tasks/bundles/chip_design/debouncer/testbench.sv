@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b button=%b", rst, button)
     `include "scoreboard.sv"
 
     logic clk = 0;
@@ -43,7 +44,6 @@ module testbench;
     task automatic cycle(input bit next_rst, input bit next_button);
         rst = next_rst;
         button = next_button;
-        show_inputs($sformatf("rst=%b button=%b", rst, button));
         @(posedge clk);
         model_edge();
         @(negedge clk);

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst_n=%b signal_in=%b clear_count=%b", rst_n, signal_in, clear_count)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -32,7 +33,6 @@ module testbench;
     task automatic cycle(input bit next_signal, input bit next_clear);
         signal_in = next_signal;
         clear_count = next_clear;
-        show_inputs($sformatf("rst_n=%b signal_in=%b clear_count=%b", rst_n, signal_in, clear_count));
         @(posedge clk);
         if (clear_count) counted = 0;
         else if (past[3] != past[2] && counted < 15) counted = counted + 1;
@@ -45,7 +45,6 @@ module testbench;
         rst_n = 0;
         past = 0;
         counted = 0;
-        show_inputs("rst_n=0");
         #2 check();
         rst_n = 1;
     endtask

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst_n=%b enable=%b clear=%b", rst_n, enable, clear)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -50,7 +51,6 @@ module testbench;
     task automatic cycle(input bit next_enable, input bit next_clear);
         enable = next_enable;
         clear = next_clear;
-        show_inputs($sformatf("rst_n=%b enable=%b clear=%b", rst_n, enable, clear));
         @(posedge clk);
         wrapped = enable && !clear && count == 15;
         if (clear) count = 0;
@@ -63,7 +63,6 @@ module testbench;
         rst_n = 0;
         count = 0;
         wrapped = 0;
-        show_inputs("rst_n=0");
         #2 check();
         rst_n = 1;
     endtask

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("data=4'b%b received=8'b%b", data, received)
     `include "scoreboard.sv"
 
     logic [3:0] data;
@@ -24,46 +25,39 @@ module testbench;
         if (value[3]) word_of = word_of ^ 8'b1001_0110;
     endfunction
 
-    // Nearest code word by search: at most one bit away, or none.
-    int         distance;
-    bit         near, exact;
-    logic [3:0] nearest;
+    // What each received word means: the code words themselves and all that differ from one in a single bit.
+    bit         exact [0:255];
+    bit         near [0:255];
+    logic [3:0] nearest [0:255];
     logic [2:0] position;
-    logic [7:0] difference;
 
-    task automatic model();
-        near = 0;
-        exact = 0;
-        position = 0;
-        nearest = {received[7:5], received[3]};
+    task automatic fill_tables();
+        for (int i = 0; i < 256; i = i + 1) nearest[i] = {i[7:5], i[3]};
         for (int value = 0; value < 16; value = value + 1) begin
-            difference = received ^ word_of(value);
-            distance = 0;
-            for (int i = 0; i < 8; i = i + 1) distance = distance + difference[i];
-            if (distance == 0) exact = 1;
-            if (distance == 1) begin
-                near = 1;
-                nearest = value;
+            exact[word_of(value)] = 1;
+            for (int i = 0; i < 8; i = i + 1) begin
+                near[word_of(value) ^ (1 << i)] = 1;
+                nearest[word_of(value) ^ (1 << i)] = value;
             end
         end
-        for (int i = 1; i < 8; i = i + 1) if (received[i]) position = position ^ i;
     endtask
 
     task automatic try(input logic [3:0] next_data, input logic [7:0] next_received);
         data = next_data;
         received = next_received;
         #10;
-        model();
-        show_inputs($sformatf("data=4'b%b received=8'b%b", data, received));
+        position = 0;
+        for (int i = 1; i < 8; i = i + 1) if (received[i]) position = position ^ i;
         `CHECK(0, code, word_of(data));
-        `CHECK(1, decoded, nearest);
+        `CHECK(1, decoded, nearest[received]);
         `CHECK(2, syndrome, position);
-        `CHECK(3, single_error, near);
-        `CHECK(4, double_error, (!near && !exact));
+        `CHECK(3, single_error, near[received]);
+        `CHECK(4, double_error, (!near[received] && !exact[received]));
         end_sample();
     endtask
 
     initial begin
+        fill_tables();
         for (int i = 0; i < 256; i = i + 1) try(i >> 4, i);
         for (int i = 0; i < 64; i = i + 1) try(random_word() >> 8, random_word() >> 8);
         finish_test();

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b load=%b enable=%b seed=8'h%h", rst, load, enable, seed)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -38,7 +39,6 @@ module testbench;
         load = next_load;
         enable = next_enable;
         seed = value;
-        show_inputs($sformatf("rst=%b load=%b enable=%b seed=8'h%h", rst, load, enable, seed));
         @(posedge clk);
         if (rst) begin
             held = 8'ha5;

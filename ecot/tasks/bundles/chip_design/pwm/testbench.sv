@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b enable=%b invert=%b duty=%0d", rst, enable, invert, duty)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -27,7 +28,6 @@ module testbench;
         enable = next_enable;
         invert = next_invert;
         duty = next_duty;
-        show_inputs($sformatf("rst=%b enable=%b invert=%b duty=%0d", rst, enable, invert, duty));
         #2;
         high = enable && position < level;
         `CHECK(0, out, (high != invert));

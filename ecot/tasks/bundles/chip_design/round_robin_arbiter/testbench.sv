@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b enable=%b request=4'b%b", rst, enable, request)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -31,7 +32,6 @@ module testbench;
         rst = next_rst;
         enable = next_enable;
         request = next_request;
-        show_inputs($sformatf("rst=%b enable=%b request=4'b%b", rst, enable, request));
         #2;
         choose();
         `CHECK(0, grant, (chosen < 0 ? 0 : 1 << chosen));

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b clear=%b valid=%b subtract=%b sample=%0d", rst, clear, valid, subtract, step)
     `include "scoreboard.sv"
 
     logic        clk = 0;
@@ -27,7 +28,6 @@ module testbench;
         {rst, clear, valid, subtract} = controls;
         sample = next_sample;
         step = (sample < 128) ? sample : sample - 256;
-        show_inputs($sformatf("rst=%b clear=%b valid=%b subtract=%b sample=%0d", rst, clear, valid, subtract, step));
         @(posedge clk);
         if (rst || clear) begin
             sum = 0;

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst_n=%b valid=%b bit_in=%b", rst_n, valid, bit_in)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -40,7 +41,6 @@ module testbench;
     task automatic cycle(input bit next_valid, input bit next_bit);
         valid = next_valid;
         bit_in = next_bit;
-        show_inputs($sformatf("rst_n=%b valid=%b bit_in=%b", rst_n, valid, bit_in));
         @(posedge clk);
         hit = 0;
         if (valid) begin
@@ -58,7 +58,6 @@ module testbench;
         seen = 0;
         occurrences = 0;
         hit = 0;
-        show_inputs("rst_n=0");
         #2 check();
         rst_n = 1;
     endtask

@@ -1,6 +1,8 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b mode=%0d serial_left=%b serial_right=%b rotate=%b parallel_in=8'h%h", \
+        rst, mode, serial_left, serial_right, rotate, parallel_in)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -24,13 +26,12 @@ module testbench;
     int earlier;
     bit moved = 0;
 
-    task automatic cycle(input bit next_rst, input logic [1:0] next_mode, input logic [2:0] bits, input logic [7:0] load);
+    task automatic cycle(input bit next_rst, input logic [1:0] next_mode, input logic [2:0] bits,
+                         input logic [7:0] load);
         rst = next_rst;
         mode = next_mode;
         {serial_left, serial_right, rotate} = bits;
         parallel_in = load;
-        show_inputs($sformatf("rst=%b mode=%0d serial_left=%b serial_right=%b rotate=%b parallel_in=8'h%h",
-                              rst, mode, serial_left, serial_right, rotate, parallel_in));
         @(posedge clk);
         earlier = held;
         if (rst) held = 0;

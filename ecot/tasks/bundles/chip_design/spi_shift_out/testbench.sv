@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b start=%b lsb_first=%b data=8'h%h", rst, start, lsb_first, data)
     `include "scoreboard.sv"
 
     localparam int PHASE = 2;
@@ -44,7 +45,6 @@ module testbench;
         start = next_start;
         lsb_first = next_order;
         data = next_data;
-        show_inputs($sformatf("rst=%b start=%b lsb_first=%b data=8'h%h", rst, start, lsb_first, data));
         @(posedge clk);
         model_edge();
         @(negedge clk);

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b push=%b pop=%b data_in=8'h%h", rst, push, pop, data_in)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -52,7 +53,6 @@ module testbench;
         push = next_push;
         pop = next_pop;
         data_in = random_word() >> 12;
-        show_inputs($sformatf("rst=%b push=%b pop=%b data_in=8'h%h", rst, push, pop, data_in));
         @(posedge clk);
         model_edge();
         @(negedge clk);

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b push=%b pop=%b data_in=8'h%h", rst, push, pop, data_in)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -19,18 +20,23 @@ module testbench;
 
     always #5 clk = ~clk;
 
-    // The model keeps the oldest entry at index 0.
-    logic [7:0] held [0:8];
+    // The model numbers all words ever accepted; entry n lies at n modulo 256.
+    logic [7:0] history [0:255];
+    logic [7:0] oldest = 0;
+    logic [7:0] newest = 0;
     int         count = 0;
     bit         accept_push, accept_pop;
 
     task automatic model_edge();
         accept_push = push && count < 8;
         accept_pop = pop && count > 0;
-        if (rst) count = 0;
-        else begin
-            if (accept_push) held[count] = data_in;
-            if (accept_pop) for (int i = 0; i < 8; i = i + 1) held[i] = held[i + 1];
+        if (rst) begin
+            oldest = newest;
+            count = 0;
+        end else begin
+            history[newest] = data_in;
+            newest = newest + accept_push;
+            oldest = oldest + accept_pop;
             count = count + accept_push - accept_pop;
         end
     endtask
@@ -40,11 +46,10 @@ module testbench;
         push = next_push;
         pop = next_pop;
         data_in = random_word() >> 16;
-        show_inputs($sformatf("rst=%b push=%b pop=%b data_in=8'h%h", rst, push, pop, data_in));
         @(posedge clk);
         model_edge();
         @(negedge clk);
-        `CHECK(0, data_out, (count == 0 ? 8'd0 : held[0]));
+        `CHECK(0, data_out, (count == 0 ? 8'd0 : history[oldest]));
         `CHECK(1, full, (count == 8));
         `CHECK(2, empty, (count == 0));
         `CHECK(3, level, count);

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b tick=%b walk_request=%b", rst, tick, walk_request)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -43,7 +44,6 @@ module testbench;
         rst = next_rst;
         tick = next_tick;
         walk_request = next_request;
-        show_inputs($sformatf("rst=%b tick=%b walk_request=%b", rst, tick, walk_request));
         @(posedge clk);
         model_edge();
         @(negedge clk);

@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b send=%b parity_enable=%b data=8'h%h", rst, send, parity_enable, data)
     `include "scoreboard.sv"
 
     localparam int PER_BIT = 4;
@@ -51,7 +52,6 @@ module testbench;
         send = next_send;
         parity_enable = next_parity;
         data = next_data;
-        show_inputs($sformatf("rst=%b send=%b parity_enable=%b data=8'h%h", rst, send, parity_enable, data));
         @(posedge clk);
         model_edge();
         @(negedge clk);

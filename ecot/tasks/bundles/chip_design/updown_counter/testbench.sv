@@ -1,6 +1,7 @@
 `timescale 1ns/1ps
 
 module testbench;
+    `define INPUTS $sformatf("rst=%b load=%b enable=%b up=%b load_value=%0d", rst, load, enable, up, load_value)
     `include "scoreboard.sv"
 
     logic       clk = 0;
@@ -24,7 +25,6 @@ module testbench;
     task automatic cycle(input bit [4:0] controls, input logic [5:0] next_value);
         {rst, load, enable, up} = controls[3:0];
         load_value = next_value;
-        show_inputs($sformatf("rst=%b load=%b enable=%b up=%b load_value=%0d", rst, load, enable, up, load_value));
         #2;
         `CHECK(0, carry, (enable && up && !load && value == 39));
         `CHECK(1, borrow, (enable && !up && !load && value == 0));
