@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ecot.data_mix.groups import NUM_GROUPS, domain_index, encode_groups
+from ecot.data_mix.loss_weights import SCORED_KINDS, LossWeights
 from ecot.data_mix.plan import Pack
 from ecot.data_mix.store import Document, DocumentStore
 from ecot.errors import ConfigError
@@ -67,7 +68,7 @@ class Collator:
 
     Args:
         store: the documents that packs point into.
-        weights: weight of each predicted token by its kind; kinds not named weigh 0.
+        weights: weight of each predicted token by its kind (kinds not named weigh 0), or `LossWeights` with rules.
         monitor: kinds that are scored even at weight 0, for their statistics.
         pad_id: fills padded rows, and is the one token of a filler pack.
         layout: `packed`, or `padded` with each document a row of one right-padded batch.
@@ -79,7 +80,7 @@ class Collator:
     def __init__(
         self,
         store: DocumentStore,
-        weights: Mapping[Kind, float],
+        weights: Mapping[Kind, float] | LossWeights,
         *,
         monitor: Collection[Kind] = (),
         pad_id: int,
@@ -87,14 +88,11 @@ class Collator:
     ) -> None:
         if layout not in LAYOUTS:
             raise ConfigError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
-        for kind, weight in weights.items():
-            if not (np.isfinite(weight) and weight >= 0):
-                raise ConfigError(f"the loss weight of {kind.name.lower()} is {weight}; it must be finite and >= 0")
         self.store = store
         self.pad_id = pad_id
         self.layout = layout
-        self._weights = np.array([weights.get(kind, 0.0) for kind in list(Kind)[1:]], np.float32)
-        self._scored = (self._weights > 0) | np.isin(list(Kind)[1:], list(monitor))
+        self.weights = weights if isinstance(weights, LossWeights) else LossWeights(weights)
+        self._monitored = np.isin(SCORED_KINDS, list(monitor))
 
     def __call__(self, pack: Pack) -> Batch:
         """The batch of one pack; a filler gives a single padding token and no scored rows."""
@@ -140,16 +138,17 @@ class Collator:
         columns: list[tuple[np.ndarray, ...]] = [(nothing, nothing, nothing.astype(np.float32), nothing)]
         for document, start in zip(documents, starts.tolist(), strict=False):
             runs = document.run_table
-            kinds = np.repeat(runs.kinds, runs.lengths)[1:]
-            attempts = np.repeat(runs.attempts, runs.lengths)[1:]
-            targets = np.nonzero(self._scored[kinds])[0]
-            kinds = kinds[targets]
+            weights = self.weights.of_runs(document)
+            scored = (weights > 0) | self._monitored[runs.kinds]
+            targets = np.nonzero(np.repeat(scored, runs.lengths)[1:])[0]
+            # The run of each predicted token: weight, kind and attempt are those of the token that is predicted.
+            run_of = np.repeat(np.arange(len(weights)), runs.lengths)[1:][targets]
             columns.append(
                 (
                     targets + start,
                     document.ids[1:][targets].astype(np.int64),
-                    self._weights[kinds],
-                    encode_groups(kinds, domain_index(document.domain), attempts[targets]),
+                    weights[run_of],
+                    encode_groups(runs.kinds[run_of], domain_index(document.domain), runs.attempts[run_of]),
                 )
             )
         return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
