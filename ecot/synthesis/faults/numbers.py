@@ -60,7 +60,7 @@ def wrong_constant(design: Design, rng: Random) -> Iterator[Change]:
             continue
         other = rng.choice(near)
         text = str(other) if not letter or size is None else _spell(size, letter, other, digits)
-        facts = {"value": str(value), "wrong": str(other)}
+        facts = {"value": design.tree.text(node), "wrong": text, "number": str(value)}
         yield Change(node.start_byte, node.end_byte, text, facts)
 
 

@@ -111,9 +111,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
     ),
     # Constants, widths, selections
     "wrong_constant": (
-        "The constant on line {line} is off by one: {wrong} instead of {value}.",
-        "`{line_text}` uses {wrong}, and {value} is what the behaviour needs.",
-        "`{line_text}` on line {line} has {wrong} where {value} has to stand.",
+        "The constant on line {line} is wrong, `{wrong}` instead of `{value}`.",
+        "`{line_text}` uses `{wrong}`, and `{value}` is what the behaviour needs.",
+        "Line {line} has `{wrong}` where `{value}` has to stand.",
     ),
     "wrong_base": (
         "On line {line} the digits `{digits}` are read in the wrong base, which gives {wrong_value} and not {value}.",

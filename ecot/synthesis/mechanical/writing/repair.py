@@ -156,7 +156,9 @@ def _specification(failure: Failure, rng: Random) -> str:
     mismatch = failure.implication.mismatch
     symptom = {mismatch.signal} if mismatch is not None else set()
     ports = {name for name in failure.edit.targets | failure.edit.identifiers if _is_port(design.names.get(name))}
-    numbers = [] if failure.edit.operator in _MEANS_WIDTH else [failure.edit.facts.get("value", "")]
+    numbers = [failure.edit.facts.get(key, "") for key in ("value", "number")]
+    if failure.edit.operator in _MEANS_WIDTH:
+        numbers = []
     inputs = mismatch.inputs if mismatch is not None else ""
     pairs = re.findall(r"(\w+)=(\d+)(?=\s|$)", inputs)
     choices = [value for name, value in pairs if name in design.names and design.names[name].width]
