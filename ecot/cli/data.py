@@ -104,9 +104,9 @@ def stats(path: TrajectoriesPath, as_json: AsJson = False) -> None:
     verdicts: Counter[str] = Counter()
     labels: dict[int, Counter[str]] = {}
     for trajectory in read_trajectories(path):
-        verdicts[trajectory.verdict] += 1
+        verdicts[str(trajectory.verdict or "-")] += 1
         for number, attempt in enumerate(trajectory.attempts, start=1):
-            labels.setdefault(number, Counter())[attempt.label] += 1
+            labels.setdefault(number, Counter())[str(attempt.label)] += 1
     if as_json:
         print_json({"rows": verdicts.total(), "verdicts": verdicts, "labels_by_attempt": labels})
         return

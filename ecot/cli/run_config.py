@@ -26,7 +26,7 @@ class RunConfig(Config):
     """Names the run and its folder."""
     run_dir: Path | None = None
     """Where everything of the run lies; `runs/<name>` when absent."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """The one seed: synthesis, document order, pack order, random weights."""
     synthesis: SynthesisConfig | None = None
     """`ecot synth`: tasks to trajectories."""

@@ -25,7 +25,14 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     tasks = load_tasks(section.tasks)
     backend = make_backend(section.backend, **section.backend_options)
     with progress_bar("synth", hidden=as_json) as progress:
-        summary = synthesise(section, config.paths, config.seed, tasks, backend, lambda stage, done, total: progress(done, total, str(stage))).to_json()
+        summary = synthesise(
+            section,
+            config.paths,
+            config.seed,
+            tasks,
+            backend,
+            lambda stage, done, total: progress(done, total, str(stage)),
+        ).to_json()
     if as_json:
         print_json(summary)
         return

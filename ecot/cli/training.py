@@ -43,7 +43,9 @@ def _launch(config: RunConfig, config_path: Path, overrides: list[str]) -> None:
 
     prepare(require(config.data, "data", config_path), config.paths, config.seed)
     ranks = count_local_ranks(config.train.local_ranks)
-    launch_local_ranks(ranks, ["train", str(config_path), *overrides])
+    status = launch_local_ranks(ranks, ["train", str(config_path), *overrides])
+    if status:
+        sys.exit(status)
     console.print(f"milestones: {config.paths.milestones}\nmetrics:    {config.paths.metrics}")
 
 

@@ -13,17 +13,25 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ecot.data_mix.plan import PackPlan
-from ecot.errors import TrainingError
 from ecot.train.config import TrainConfig
+from ecot.train.trainer import EcotTrainer
 
 
 class PlanCallback(TrainerCallback):
-    """Sets the rate before each step and decides which steps log and save."""
+    """Sets the rate before each step, closes the step, and decides which steps log and save."""
 
     def __init__(self, config: TrainConfig, num_steps: int, milestone_steps: Collection[int]) -> None:
         self.config = config
         self.num_steps = num_steps
         self.milestone_steps = frozenset(milestone_steps)
+        self.trainer: EcotTrainer
+        """Set once the trainer is built."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """DeepSpeed's engine is there now."""
+        self.trainer.begin()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -34,7 +42,8 @@ class PlanCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Log and save where the plan or the intervals say so."""
+        """Close the step; log and save where the plan or the intervals say so."""
+        self.trainer.finish_step()
         step = state.global_step
         state.epoch = step / self.num_steps
         ends_budget = step in self.milestone_steps
@@ -75,17 +84,10 @@ class MetricsCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write one row; refuse to go on from a loss that is not finite."""
-        if logs is None or "loss" not in logs:
+        """Write one row."""
+        if logs is None or "learning_rate" not in logs or not state.is_world_process_zero:
             return
         step = state.global_step
-        if not abs(logs["loss"]) < float("inf"):
-            raise TrainingError(
-                f"the loss is {logs['loss']} at step {step}; start again with the same command to resume from the "
-                "last checkpoint, with a lower train.learning_rate if it happens again"
-            )
-        if not state.is_world_process_zero:
-            return
         previous, began = self.clock
         now = time.monotonic()
         self.clock = (step, now)

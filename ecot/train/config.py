@@ -12,25 +12,25 @@ from ecot.config import Config
 class LlamaShape(Config):
     """A Llama-shaped model built with random weights. The defaults are the 32B's (InCoder-32B, table 6)."""
 
-    hidden_size: int = Field(5120, ge=8)
+    hidden_size: int = Field(default=5120, ge=8)
     """Width of the residual stream."""
-    intermediate_size: int = Field(27648, ge=8)
+    intermediate_size: int = Field(default=27648, ge=8)
     """Width of the SwiGLU feed-forward layer."""
-    num_layers: int = Field(64, ge=1)
+    num_layers: int = Field(default=64, ge=1)
     """Number of decoder layers."""
-    num_heads: int = Field(40, ge=1)
+    num_heads: int = Field(default=40, ge=1)
     """Number of query heads."""
-    num_kv_heads: int = Field(8, ge=1)
+    num_kv_heads: int = Field(default=8, ge=1)
     """Number of key and value heads."""
-    head_dim: int = Field(128, ge=2)
+    head_dim: int = Field(default=128, ge=2)
     """Width of one head."""
-    rope_theta: float = Field(500_000.0, gt=0)
+    rope_theta: float = Field(default=500_000.0, gt=0)
     """Base of the rotary embedding."""
-    max_position_embeddings: int = Field(131_072, ge=16)
+    max_position_embeddings: int = Field(default=131_072, ge=16)
     """Longest sequence."""
     tie_embeddings: bool = False
     """Whether the head shares the embedding's weight."""
-    initializer_range: float = Field(0.02, gt=0)
+    initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the random weights."""
 
     @model_validator(mode="after")
@@ -53,7 +53,7 @@ class ModelConfig(Config):
     """Type of the weights in forward and backward. The optimizer's master weights are always float32."""
     attention: str = "ecot_varlen"
     """Name of the attention implementation; it must keep packed documents apart."""
-    pad_vocabulary_to: int = Field(64, ge=1)
+    pad_vocabulary_to: int = Field(default=64, ge=1)
     """A fresh model's vocabulary is rounded up to a multiple of this."""
 
     @model_validator(mode="after")
@@ -68,11 +68,11 @@ class ScheduleConfig(Config):
 
     type: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
     """Shape after the warm-up; `wsd` is warm-up, stable, linear decay."""
-    warmup_tokens: int = Field(0, ge=0)
+    warmup_tokens: int = Field(default=0, ge=0)
     """Linear warm-up from 0."""
-    decay_tokens: int = Field(0, ge=0)
+    decay_tokens: int = Field(default=0, ge=0)
     """Length of the final decay; for `wsd` only."""
-    min_ratio: float = Field(0.1, ge=0, le=1)
+    min_ratio: float = Field(default=0.1, ge=0, le=1)
     """Final learning rate as a share of the peak."""
 
     @model_validator(mode="after")
@@ -85,15 +85,15 @@ class ScheduleConfig(Config):
 class LossConfig(Config):
     """Weight of a token's loss by the kind of the token that is predicted."""
 
-    thinking: float = Field(1.0, ge=0)
+    thinking: float = Field(default=1.0, ge=0)
     """Weight of thinking."""
-    answer: float = Field(1.0, ge=0)
+    answer: float = Field(default=1.0, ge=0)
     """Weight of answers, the end of the turn included."""
-    observation: float = Field(0.0, ge=0)
+    observation: float = Field(default=0.0, ge=0)
     """Weight of what the tools said; 0 for the code model."""
     monitor_observations: bool = True
     """Report the loss on observations also where their weight is 0 (their forward pass of the head is paid)."""
-    workspace_bytes: int = Field(2**30, ge=2**16)
+    workspace_bytes: int = Field(default=2**30, ge=2**16)
     """Largest buffer of logits that the loss may hold at once."""
 
     @model_validator(mode="after")
@@ -106,9 +106,9 @@ class LossConfig(Config):
 class CheckpointConfig(Config):
     """When the state of the run is saved. Milestones are saved besides and never rotated away."""
 
-    every_steps: int = Field(200, ge=1)
+    every_steps: int = Field(default=200, ge=1)
     """Steps between checkpoints."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
     """How many of them are kept."""
 
 
@@ -121,7 +121,7 @@ class ZeroConfig(Config):
     """Keep the parameters in host memory."""
     overlap_communication: bool = True
     """Reduce gradients while backward goes on."""
-    bucket_elements: int = Field(200_000_000, ge=1024)
+    bucket_elements: int = Field(default=200_000_000, ge=1024)
     """Size of the reduction and prefetch buckets."""
 
 
@@ -137,15 +137,15 @@ class TrackingConfig(Config):
 class TrainConfig(Config):
     """The SFT run."""
 
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's moments."""
-    epsilon: float = Field(1e-8, gt=0)
+    epsilon: float = Field(default=1e-8, gt=0)
     """AdamW's denominator term."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay; norms and biases are spared."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradient clipping by the global norm."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate over the run."""
@@ -161,9 +161,13 @@ class TrainConfig(Config):
     """`padded` gives each document of a pack a row of its own: slow, and the same loss, to check attention by."""
     activation_checkpointing: bool = True
     """Recompute activations in backward."""
-    log_every: int = Field(10, ge=1)
+    max_skipped: int = Field(default=10, ge=0)
+    """Steps with a gradient that is not finite that a run may skip before it stops."""
+    watchdog_seconds: float = Field(default=3600.0, ge=0)
+    """A rank without a step for so long ends with its stacks on standard error; 0 switches it off."""
+    log_every: int = Field(default=10, ge=1)
     """Steps between logged rows."""
-    local_ranks: int = Field(0, ge=0)
+    local_ranks: int = Field(default=0, ge=0)
     """Ranks that `ecot train` starts on this machine when no launcher did; 0: one per GPU, or 1 without."""
-    loader_workers: int = Field(1, ge=0)
+    loader_workers: int = Field(default=1, ge=0)
     """Processes per rank that collate packs."""

@@ -76,7 +76,7 @@ def install_scoring_head(model: PreTrainedModel, workspace_bytes: int) -> None:
             f"the head of {type(model).__name__} is {type(head).__name__}; only a linear head without bias is supported"
         )
     head.__class__ = ScoringHead
-    head.workspace_bytes = workspace_bytes  # type: ignore[assignment]
+    head.workspace_bytes = workspace_bytes
     model.forward = types.MethodType(_scoring_forward, model)
 
 

@@ -12,15 +12,19 @@ import time
 from collections.abc import Sequence
 
 from ecot.errors import TrainingError
+from ecot.train.exit_status import EXIT_PREEMPTED
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_SECONDS = 20.0
 
 
-def launch_local_ranks(num_ranks: int, arguments: Sequence[str]) -> None:
+def launch_local_ranks(num_ranks: int, arguments: Sequence[str]) -> int:
     """Run `python -m ecot ARGUMENTS` once per rank and wait for all.
 
     SIGTERM, SIGINT and SIGUSR1 are forwarded. If the launcher is killed, the kernel ends the ranks.
+
+    Returns:
+        0, or `EXIT_PREEMPTED` when the ranks saved and stopped on a signal.
 
     Raises:
         TrainingError: a rank failed; its own message went to the terminal.
@@ -38,14 +42,19 @@ def launch_local_ranks(num_ranks: int, arguments: Sequence[str]) -> None:
     previous = {number: signal.signal(number, forward) for number in handled}
     try:
         failed = _wait(ranks)
+        if failed is not None and failed[1] == EXIT_PREEMPTED:
+            _await_exit(ranks)  # the others stop at the same step, each by itself
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _end(ranks)
     if failed is not None:
         rank, code = failed
+        if code == EXIT_PREEMPTED:
+            return code
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         raise TrainingError(f"rank {rank} of {num_ranks} ended with {reason}; start again with the same command")
+    return 0
 
 
 def _start_rank(
@@ -87,13 +96,17 @@ def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in ranks:
         if process.poll() is None:
             process.terminate()
-    deadline = time.monotonic() + _GRACE_SECONDS
+    _await_exit(ranks)
     for process in ranks:
-        try:
-            process.wait(timeout=max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def _await_exit(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while any(process.poll() is None for process in ranks) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _free_port() -> int:

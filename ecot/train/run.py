@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,13 @@ from ecot.train.checkpoint import Progress, find_checkpoint, read_progress, rota
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.deepspeed_config import deepspeed_config
 from ecot.train.distributed import RankEnvironment, use_gloo_alone
+from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
 from ecot.train.milestones import milestone_steps, probe_logits, write_milestone
 from ecot.train.model import build_model, hidden_size_of
+from ecot.train.preemption import PreemptionCallback, WatchdogCallback
 from ecot.train.schedule import learning_rate_factor
+from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
 
 logger = logging.getLogger(__name__)
@@ -80,6 +84,9 @@ def train_rank(
         logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
         return
     run_id = start.wandb_run_id or f"{paths.root.name}-{plan.hash[:8]}"
+    plan_callback = PlanCallback(config, plan.num_steps, milestone_steps(plan))
+    skips = SkipCallback(paths, plan, config.max_skipped)
+    preemption = PreemptionCallback()
     trainer = EcotTrainer(
         model=model,
         args=arguments,
@@ -93,17 +100,30 @@ def train_rank(
             num_steps=plan.num_steps,
             tokens_per_step=plan.packs_per_step * plan.pack_tokens,
         ),
-        save=functools.partial(_save, paths=paths, plan=plan, config=config, tokenizer=tokenizer, run_id=run_id),
+        save=functools.partial(
+            _save, paths=paths, plan=plan, config=config, tokenizer=tokenizer, run_id=run_id, skips=skips
+        ),
+        on_skip=functools.partial(skips.record, first_rank=rank.rank == 0),
         workspace_bytes=config.loss.workspace_bytes,
         callbacks=[
-            PlanCallback(config, plan.num_steps, milestone_steps(plan)),
+            plan_callback,
+            skips,
             MetricsCallback(paths.metrics, plan, config, run_id, settings),
             ProgressLine(plan.num_steps),
+            preemption,
+            WatchdogCallback(config.watchdog_seconds),
         ],
     )
+    plan_callback.trainer = trainer
     for noisy in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(noisy)
+    preemption.install()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if preemption.stopped:
+        logger.warning(
+            "saved and stopped at step %d on a signal; the same command continues", trainer.state.global_step
+        )
+        sys.exit(EXIT_PREEMPTED)
 
 
 def _collator(config: TrainConfig, paths: RunPaths, tokenizer: PreTrainedTokenizerBase) -> Collator:
@@ -162,12 +182,13 @@ def _save(
     config: TrainConfig,
     tokenizer: PreTrainedTokenizerBase,
     run_id: str,
+    skips: SkipCallback,
 ) -> None:
     """Write the checkpoint of the present step; at the end of a budget it is a milestone."""
     step = trainer.state.global_step
     name = milestone_steps(plan).get(step)
     final = paths.milestones / name if name else paths.checkpoints / f"checkpoint-{step}"
-    counts = plan.counts_until(step)
+    counts = {**plan.counts_until(step), "skipped": skips.tokens(), "skipped_steps": skips.steps}
     progress = Progress(step, plan.hash, trainer.args.world_size, counts, run_id, name)
     model: PreTrainedModel = trainer.model
     probe = probe_logits(model) if name else {}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ecot.train.config import ScheduleConfig
 
@@ -50,7 +51,7 @@ class PlanSchedule(torch.optim.lr_scheduler.LRScheduler):
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rate of each parameter group in the current plan step."""
         factor = self.factor(self.plan_step())
         return [float(base) * factor for base in self.base_lrs]

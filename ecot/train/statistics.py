@@ -17,20 +17,45 @@ NLL, COUNT, HITS = 1, 3, 4
 
 
 class LossStatistics:
-    """Sums since the last drain, kept on the device so that no step waits for the host."""
+    """Sums over the steps since the last drain, kept on the device so that no step waits for the host."""
 
     def __init__(self, device: torch.device) -> None:
-        self.sums_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=device)
+        self._step_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=device)
+        self._step_loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._sums_G5 = torch.zeros_like(self._step_G5)
+        self._loss = torch.zeros_like(self._step_loss)
+        self._steps = 0
 
-    def add(self, stats_G5: Tensor) -> None:
-        """Add the sums of one micro-batch."""
-        self.sums_G5 += stats_G5
+    def add(self, loss: Tensor, stats_G5: Tensor) -> None:
+        """Add one micro-batch to the present step."""
+        self._step_loss += loss.detach()
+        self._step_G5 += stats_G5
 
-    def drain(self) -> dict[str, float]:
-        """Sum over ranks (a collective call), forget, and name the means."""
-        sums_G5 = sum_over_ranks(self.sums_G5.clone()).cpu()
-        self.sums_G5.zero_()
-        return name_means(sums_G5)
+    def finish_step(self, counts: bool) -> None:
+        """Close the present step; its sums are forgotten unless it `counts`."""
+        if counts:
+            self._loss += self._step_loss
+            self._sums_G5 += self._step_G5
+            self._steps += 1
+        self._step_loss.zero_()
+        self._step_G5.zero_()
+
+    def drain(self, num_ranks: int) -> dict[str, float]:
+        """Sum over ranks (a collective call), forget, and name the means.
+
+        Returns:
+            `loss`, the mean over steps of the loss that was minimised, and what `name_means` gives; nothing when no
+            step counted.
+        """
+        steps, self._steps = self._steps, 0
+        sums_G5 = sum_over_ranks(self._sums_G5.clone()).cpu()
+        loss = sum_over_ranks(self._loss.clone()).item()
+        self._sums_G5.zero_()
+        self._loss.zero_()
+        if steps == 0:
+            return {}
+        # Each rank's loss carries a factor of the number of ranks, which averages gradients over them.
+        return {"loss": loss / (steps * num_ranks), **name_means(sums_G5)}
 
 
 def name_means(sums_G5: Tensor) -> dict[str, float]:

@@ -20,6 +20,7 @@ from trl import SFTTrainer
 from ecot.train.distributed import sum_over_ranks
 from ecot.train.head import install_scoring_head
 from ecot.train.schedule import PlanSchedule
+from ecot.train.skipping import check_every_gradient
 from ecot.train.statistics import LossStatistics
 
 
@@ -32,6 +33,7 @@ class EcotTrainer(SFTTrainer):
         loader: DataLoader[dict[str, Any]],
         factor: Callable[[int], float],
         save: Callable[[EcotTrainer], None],
+        on_skip: Callable[[int], None],
         workspace_bytes: int,
         **kwargs: Any,
     ) -> None:
@@ -42,6 +44,7 @@ class EcotTrainer(SFTTrainer):
             loader: this rank's micro-batches, from the step to start at.
             factor: plan step -> share of the peak learning rate.
             save: writes a checkpoint of the present step; called by all ranks.
+            on_skip: told the number (from 1) of a step that was skipped; called by all ranks.
             workspace_bytes: largest buffer of logits in the loss.
             kwargs: as for `SFTTrainer`.
         """
@@ -51,6 +54,7 @@ class EcotTrainer(SFTTrainer):
         self.loader = loader
         self.factor = factor
         self.save = save
+        self.on_skip = on_skip
         self.statistics = LossStatistics(self.args.device)
         # The loss is normalised over the global batch here, so nothing may divide it by the accumulation again.
         self.model_accepts_loss_kwargs = True
@@ -81,8 +85,27 @@ class EcotTrainer(SFTTrainer):
         assert num_items_in_batch is not None and not return_outputs
         scale = torch.where(num_items_in_batch > 0, self.args.world_size / num_items_in_batch, 0.0).float()
         loss, stats_G5 = model(**inputs, scale=scale)
-        self.statistics.add(stats_G5)
+        self.statistics.add(loss, stats_G5)
         return loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Forward and backward of one micro-batch; at the last one of a step DeepSpeed also clips and steps.
+
+        Returns zero: the loss is reported from the statistics, since one that is not finite would stay in the
+        parent's running sum for ever.
+        """
+        return torch.zeros_like(super().training_step(*args, **kwargs))
+
+    def begin(self) -> None:
+        """Once DeepSpeed is there: have it look for gradients that are not finite."""
+        check_every_gradient(self.model_wrapped.optimizer)
+
+    def finish_step(self) -> None:
+        """After each optimizer step: count it, or forget its statistics when it was skipped."""
+        skipped = bool(self.model_wrapped.optimizer.overflow)
+        self.statistics.finish_step(counts=not skipped)
+        if skipped:
+            self.on_skip(self.state.global_step)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Move tensors to the device as they are: under DeepSpeed the parent would round the weights to bf16."""
@@ -103,7 +126,8 @@ class EcotTrainer(SFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the losses per kind, domain and attempt since the last log, summed over ranks."""
         if "loss" in logs:
-            logs.update(self.statistics.drain())
+            del logs["loss"]
+            logs.update(self.statistics.drain(self.args.world_size))
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
