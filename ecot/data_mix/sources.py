@@ -18,7 +18,7 @@ from ecot.data_mix.converters import convert
 from ecot.errors import DataError
 from ecot.outcomes import Domain
 from ecot.run_paths import RunPaths
-from ecot.trajectories import Trajectory, parse_trajectory
+from ecot.trajectories import Role, Trajectory, parse_trajectory
 from ecot.trajectory_io import SUFFIXES
 
 PART_ROWS = 1024
@@ -199,6 +199,21 @@ def _check_numbers(trajectory: Trajectory, place: str) -> None:
                 raise DataError(f"{place}: field 'attempts.{index}.{name}': {number} is not finite")
 
 
+def _check_texts(trajectory: Trajectory, place: str) -> None:
+    """Refuse what no tokenizer takes, and turns that say nothing; a tool may well say nothing."""
+    for index, message in enumerate(trajectory.messages):
+        for name, text in (("content", message.content), ("reasoning_content", message.reasoning_content or "")):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                field = f"messages.{index}.{name}"
+                reason = f"{error.reason} at character {error.start}"
+                raise DataError(f"{place}: field {field!r}: not valid Unicode ({reason})") from error
+        silent = not message.content.strip() and not (message.reasoning_content or "").strip()
+        if silent and message.role in (Role.USER, Role.ASSISTANT):
+            raise DataError(f"{place}: field 'messages.{index}': an empty {message.role} turn")
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
@@ -211,6 +226,7 @@ def _check(place: str, raw: Any, source: SourceConfig) -> Row:
     try:
         trajectory = parse_trajectory(convert(raw, source, place), place)
         _check_numbers(trajectory, place)
+        _check_texts(trajectory, place)
     except DataError as error:
         return Row(place, domain, None, str(error))
     return Row(place, trajectory.domain, trajectory)
