@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-
-class ProgressCallback(Protocol):
-    """What a room calls: how much is done, of how much, and of what."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show `done` of `total`."""
-        ...
+from ecot.progress import Progress as ProgressCallback
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
             config.seed,
             tasks,
             backend,
-            lambda stage, done, total: progress(done, total, str(stage)),
+            progress,
         ).to_json()
     if as_json:
         print_json(summary)

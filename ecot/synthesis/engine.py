@@ -17,6 +17,7 @@ from ecot import outcomes
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
 from ecot.errors import ConfigError, MissingToolError, SandboxError, ToolError
+from ecot.progress import Progress, no_progress
 from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
 from ecot.synthesis.faults import OPERATORS
@@ -25,7 +26,6 @@ from ecot.synthesis.loop import run_loop
 from ecot.synthesis.mechanical.generator import NAME, MechanicalGenerator
 from ecot.synthesis.mechanical.plan import Plan, Planner
 from ecot.synthesis.memo import MemoBackend
-from ecot.synthesis.progress import Progress, no_progress
 from ecot.synthesis.router import build_prompt
 from ecot.synthesis.selection import Selection, select
 from ecot.synthesis.slots import Slot, Split, derive_seed, draw_slot, split_tasks
@@ -148,9 +148,9 @@ class Engine:
             if drawn is not None:
                 journal.append(slot, drawn)
                 done += drawn.trajectory is not None
-                self.progress(split, done, self.wanted[split])
+                self.progress(done, self.wanted[split], split)
 
-        self.progress(split, done, self.wanted[split])
+        self.progress(done, self.wanted[split], split)
         await run_all([draw(slot) for slot in slots if (slot.split, slot.index) not in journal.drawn])
 
     async def _draw(self, slot: Slot) -> Drawn | None:

@@ -68,7 +68,7 @@ class SkipCallback(TrainerCallback):
         if len(self.steps) > self.max_skipped:
             good = next(iter(list_checkpoints(self.paths)), None)
             raise TrainingError(
-                f"step {step} is the {len(self.steps)}th with a gradient that is not finite, more than "
+                f"step {step}: {len(self.steps)} steps had a gradient that is not finite, more than "
                 f"train.max_skipped ({self.max_skipped}); its documents are in {self.paths.root / SKIPPED}; the last "
                 f"good checkpoint is {good or 'none'}; lower train.learning_rate or leave the documents out"
             )

@@ -12,10 +12,10 @@ import pytest
 
 from ecot.errors import ConfigError, ToolError
 from ecot.outcomes import Label
+from ecot.progress import no_progress
 from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
 from ecot.synthesis.engine import JOURNAL, Engine, synthesise
-from ecot.synthesis.progress import no_progress
 from ecot.synthesis.summary import SynthesisSummary
 from ecot.trajectory_io import read_trajectories
 

@@ -1,0 +1,106 @@
+"""What happens to a run should move nothing: signals, and gradients that are not finite."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from ecot.data_mix.plan import PackPlan
+from ecot.train.exit_status import EXIT_PREEMPTED
+from ecot.train.skipping import read_skipped
+from ecot.train.statistics import LossStatistics
+
+pytestmark = pytest.mark.xdist_group("training")
+
+POISON = """
+import sys
+import ecot.train.feed as feed
+collate = feed.RankPacks.__getitem__
+def poisoned(self, index):
+    inputs = collate(self, index)
+    if index // self.accumulation in {steps} and self.rank == 1:
+        inputs["weights"] = inputs["weights"] * float("inf")
+    return inputs
+feed.RankPacks.__getitem__ = poisoned
+from ecot.cli.main import main
+main()
+"""
+
+
+def test_a_signal_to_the_launcher_saves_stops_and_continues(finished, new_run):
+    run = new_run("preempted")
+    process = subprocess.Popen(run.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not any(row["step"] >= 3 for row in run.metrics()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGUSR1)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == EXIT_PREEMPTED, errors[-2000:]
+    stopped = max(row["step"] for row in run.metrics())
+    assert stopped < PackPlan.open(run.paths.plan).num_steps
+    assert f"stopped at step {stopped} on a signal" in errors
+    run.train()
+    assert run.metrics() == finished.metrics()
+    assert all(torch.equal(weight, finished.weights("c")[name]) for name, weight in run.weights("c").items())
+
+
+@pytest.fixture
+def poisoned_command(tmp_path):
+    """`ecot train` under torchrun in which one rank's gradients are infinite at some steps (from 0)."""
+
+    def make(run, steps, *overrides):
+        script = tmp_path / "poisoned.py"
+        script.write_text(POISON.format(steps=steps))
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *(str(script), *run.command(*overrides)[3:]),
+        ]
+
+    return make
+
+
+def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, poisoned_command):
+    run = new_run("poisoned")
+    plan = PackPlan.open(run.paths.plan)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(poisoned_command(run, {4}), check=True, timeout=300, env=environment, capture_output=True)
+    rows, clean = run.metrics(), finished.metrics()
+    assert rows[:4] == clean[:4]
+    assert "loss" not in rows[4] and rows[4]["step"] == 5
+    assert all(torch.isfinite(torch.tensor(row["loss"])) for row in rows[5:])
+    assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in clean]
+    assert rows[-1]["step"] == plan.num_steps
+    tokens = plan.tokens_until(5) - plan.tokens_until(4)
+    skipped = read_skipped(run.paths)
+    assert [(row["step"], row["tokens"]) for row in skipped] == [(5, tokens)]
+    assert skipped[0]["documents"] == [list(pack.documents) for pack in plan.packs(4)]
+    record = json.loads((run.paths.milestones / "c" / "milestone.json").read_text())
+    assert record["counts"]["skipped"] == tokens and record["counts"]["skipped_steps"] == [5]
+
+
+def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(new_run, poisoned_command):
+    run = new_run("hopeless")
+    command = poisoned_command(run, set(range(3, 99)), "train.max_skipped=2")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, timeout=300, env=environment, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "step 6: 3 steps had a gradient that is not finite" in result.stderr
+    assert "checkpoint-4" in result.stderr
+
+
+def test_statistics_forget_a_step_that_does_not_count():
+    statistics = LossStatistics(torch.device("cpu"))
+    good, bad = torch.ones(192, 5), torch.full((192, 5), torch.nan)
+    statistics.add(torch.tensor(2.0), good)
+    statistics.finish_step(counts=True)
+    statistics.add(torch.tensor(torch.nan), bad)
+    statistics.finish_step(counts=False)
+    means = statistics.drain(num_ranks=2)
+    assert means["loss"] == 1.0 and means["loss/thinking"] == 1.0
+    assert statistics.drain(num_ranks=2) == {}
