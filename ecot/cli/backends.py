@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ecot.cli.options import AsJson, console, print_json
+from ecot.cli.progress import progress_bar
 from ecot.cli.tasks import BackendName, TasksSource
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -41,4 +45,39 @@ def execute(
         if result.diagnostics:
             console.print(result.diagnostics, markup=False)
     if not result.passed:
+        sys.exit(1)
+
+
+@app.command("check")
+def check(
+    backend: Annotated[str, typer.Argument(metavar="[BACKEND]", help="Backend by name.")] = "icarus",
+    source: Annotated[str, typer.Option("--tasks", help="Tasks to check with.")] = "builtin:chip_design",
+    as_json: AsJson = False,
+) -> None:
+    """Run the conformance suite: references, wrong candidates, adversaries, cancellation, determinism."""
+    from ecot.backends.conformance import CheckState, check_backend
+    from ecot.backends.registry import make_attack, make_backend
+    from ecot.tasks.registry import load_tasks
+
+    canary = Path(tempfile.mkdtemp(prefix="ecot-canary-")) / "written"
+    with progress_bar("check", hidden=as_json) as progress:
+        results = asyncio.run(
+            check_backend(
+                make_backend(backend),
+                load_tasks(source),
+                make_attack(backend, canary),
+                canary=canary,
+                progress=progress,
+            )
+        )
+    shutil.rmtree(canary.parent)
+    bad = [result for result in results if result.state not in (CheckState.PASSED, CheckState.KNOWN_FAILURE)]
+    if as_json:
+        print_json({"backend": backend, "checks": [asdict(result) for result in results]})
+    else:
+        for result in bad:
+            line = f"{result.group}/{result.name}: {result.state}: expected {result.expected}, got {result.got}"
+            console.print(line, style="red", markup=False)
+        console.print(f"{backend}: {len(results)} checks, {len(bad)} not passed")
+    if bad:
         sys.exit(1)

@@ -51,13 +51,16 @@ def verify(source: TasksSource, backend: BackendName = "icarus", as_json: AsJson
     tasks = load_tasks(source)
     with progress_bar("verify", hidden=as_json) as progress:
         rows = asyncio.run(verify_tasks(tasks, make_backend(backend), progress))
-    wrong = [row for row in rows if not row.as_expected]
+    surprises = [row for row in rows if not row.as_expected]
     if as_json:
         print_json({"tasks": [row.to_json() for row in rows]})
     else:
-        for row in wrong:
-            console.print(f"[red]wrong[/] {row.describe()}", markup=True)
+        for row in surprises:
+            console.print(row.describe(), style="red", markup=False)
         candidates = sum(len(row.wrong) for row in rows)
-        console.print(f"{len(rows)} references and {candidates} wrong candidates: {len(wrong)} tasks with surprises")
-    if wrong:
+        console.print(
+            f"{len(rows)} references and {candidates} wrong candidates executed; "
+            f"{len(surprises)} tasks are not as written down"
+        )
+    if surprises:
         sys.exit(1)
