@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ecot.backends.chip_design.harness import CANDIDATE_FILE, TOP, Bench
+from ecot.backends.chip_design.harness import CANDIDATE_FILE, TOP, Bench, TimeUnit
 from ecot.backends.chip_design.verdict import Verdict
 
 MAX_LINES = 40
@@ -77,19 +77,19 @@ def classify_compilation(messages: str) -> str:
     return "elaboration"
 
 
-def describe_verdict(verdict: Verdict) -> str:
+def describe_verdict(verdict: Verdict, unit: TimeUnit) -> str:
     """The summary that a self-checking testbench prints at its end."""
     if verdict.mismatches == 0:
         return f"simulation finished: all {verdict.samples} samples match\n"
     lines = [f"simulation finished: {verdict.mismatches} of {verdict.samples} samples mismatch"]
     if first := verdict.first:
+        values = f" expected {first.want}, got {first.got}" if first.want else ""
         inputs = f" (inputs: {first.inputs})" if first.inputs else ""
-        lines.append(
-            f"first mismatch at {first.first_time} ns: output '{first.signal}' expected {first.want}, "
-            f"got {first.got}{inputs}"
-        )
+        lines.append(f"first mismatch at {unit.show(first.first_time)}: output '{first.signal}'{values}{inputs}")
     for record in verdict.outputs:
-        state = f"{record.failures} mismatches, first at {record.first_time} ns" if record.failures else "no mismatch"
+        state = "no mismatch"
+        if record.failures:
+            state = f"{record.failures} mismatches, first at {unit.show(record.first_time)}"
         lines.append(f"output '{record.signal}': {state}")
     return "\n".join(lines) + "\n"
 

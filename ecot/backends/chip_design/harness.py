@@ -27,12 +27,33 @@ CANDIDATE_FILE = "candidate.sv"
 
 _SUFFIX_MARK, _NONCE_MARK, _SEED_MARK = "\0suffix\0", "\0nonce\0", "\0seed\0"
 
+_TIMESCALE = re.compile(r"`timescale\s+(1|10|100)\s*(s|ms|us|ns|ps|fs)\b")
+_EXPONENTS = {"s": 0, "ms": -3, "us": -6, "ns": -9, "ps": -12, "fs": -15}
+
 _INCLUDE = re.compile(r'^[ \t]*`include[ \t]+"scoreboard\.sv"[ \t]*$', re.MULTILINE)
 _METHODS = words(
     "push_back push_front pop_back pop_front size delete insert name next prev first last num len substr getc putc "
     "toupper tolower atoi itoa hextoa bintoa"
 )
 """Built-in methods of queues, enumerations and strings keep their names after a dot."""
+_DIRECTIVES = words("`timescale `default_nettype `ifdef `ifndef `elsif `undef `unconnected_drive `begin_keywords")
+"""The rest of their line is no identifier of the testbench."""
+
+
+@dataclass(frozen=True)
+class TimeUnit:
+    """The first number of a `timescale` directive."""
+
+    magnitude: int
+    name: str
+
+    def show(self, count: int) -> str:
+        """A time in words."""
+        return f"{count * self.magnitude} {self.name}"
+
+    def nanoseconds(self, count: int) -> float:
+        """A time in nanoseconds."""
+        return count * self.magnitude * 1e9 * 10.0 ** _EXPONENTS[self.name]
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,8 @@ class Bench:
     """Ends every identifier of the testbench and its file name; to be taken out of everything that is shown."""
     nonce: str
     """Stands in every true line of the verdict."""
+    time_unit: TimeUnit
+    """In which the testbench counts time."""
 
     @property
     def top(self) -> str:
@@ -68,7 +91,7 @@ def make_bench(task: Task, code: str, secret: bytes) -> Bench:
     seed = int(_derive(secret, task, code, "stimuli")[:8], 16) or 1
     text = _template(task.id, task.entry, task.reference, tuple(sorted(task.hidden.items())))
     text = text.replace(_SUFFIX_MARK, suffix).replace(_NONCE_MARK, f'"{nonce}"').replace(_SEED_MARK, f"32'h{seed:08x}")
-    return Bench(text, suffix, nonce)
+    return Bench(text, suffix, nonce, _time_unit(text))
 
 
 def harness_source() -> bytes:
@@ -81,6 +104,11 @@ def harness_source() -> bytes:
 def _derive(secret: bytes, task: Task, code: str, purpose: str) -> str:
     message = "\0".join((purpose, task.hash, code)).encode("utf-8", "surrogatepass")
     return hmac.new(secret, message, hashlib.sha256).hexdigest()
+
+
+def _time_unit(text: str) -> TimeUnit:
+    match = _TIMESCALE.search(text)
+    return TimeUnit(int(match[1]), match[2]) if match else TimeUnit(1, "s")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -108,12 +136,17 @@ def _rename(text: str, keep: frozenset[str]) -> str:
     pieces = []
     macros = []
     previous = ""
+    in_directive = False
     for token in tokenise(text):
         piece = token.text
         if token.kind is TokenKind.COMMENT:
             # A line comment ends before its newline, so that line structure stays.
             piece = " "
-        elif token.kind is TokenKind.WORD:
+        elif token.kind is TokenKind.DIRECTIVE:
+            in_directive = piece in _DIRECTIVES
+        elif token.kind is TokenKind.SPACE and "\n" in piece:
+            in_directive = False
+        elif token.kind is TokenKind.WORD and not in_directive:
             if previous == "`define":
                 macros.append(piece)
             elif piece in values:

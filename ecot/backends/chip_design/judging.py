@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise, tool_line
-from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench
+from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, TimeUnit
 from ecot.backends.chip_design.verdict import Verdict, has_spoofed_verdict, read_verdict
 from ecot.backends.sandbox import SandboxResult
 from ecot.errors import ToolError
@@ -79,7 +79,7 @@ def judge_run(
         # This version of the tool defines what it should not know; what that does is anyone's guess.
         message = f"{CANDIDATE_FILE}: error: {', '.join(unknown)} may not be used in this environment\n"
         return Execution(Label.PROTOCOL_VIOLATION, "sandbox_denial", Stage.RUN, message)
-    return _judge_verdict(verdict, samples)
+    return _judge_verdict(verdict, bench.time_unit, samples)
 
 
 def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
@@ -104,11 +104,11 @@ def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
     return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.RUN, text)
 
 
-def _judge_verdict(verdict: Verdict, samples: int | None) -> Execution:
+def _judge_verdict(verdict: Verdict, unit: TimeUnit, samples: int | None) -> Execution:
     metrics = {"samples": float(verdict.samples), "mismatches": float(verdict.mismatches)}
     if verdict.first is not None:
-        metrics["first_mismatch_ns"] = float(verdict.first.first_time)
-    text = describe_verdict(verdict)
+        metrics["first_mismatch_ns"] = unit.nanoseconds(verdict.first.first_time)
+    text = describe_verdict(verdict, unit)
     if verdict.mismatches:
         return Execution(Label.FUNCTIONAL_MISMATCH, "", Stage.CHECK, text, metrics)
     if samples is not None and verdict.samples != samples:

@@ -19,9 +19,9 @@ class OutputRecord:
     width: int
     failures: int
     first_time: int
-    """Nanoseconds of simulated time; meaningless without failures."""
+    """In units of the testbench's `timescale`; meaningless without failures."""
     want: str
-    """SystemVerilog literal, as are `got`s."""
+    """A SystemVerilog literal, as is `got`; both are empty if the testbench does not tell."""
     got: str
     inputs: str
     """The inputs at the first mismatch, as the testbench describes them."""
@@ -69,8 +69,11 @@ def has_spoofed_verdict(text: str, nonce: str) -> bool:
 def literal(digits: str, width: int) -> str:
     """Hexadecimal digits as `%h` prints them, wider than the signal, as a literal of the signal's width.
 
+    A dash stands for a value that the testbench does not tell.
     Where a digit is partly unknown the simulator prints `X` or `Z`; a wholly unknown one is `x` or `z`.
     """
+    if digits == "-":
+        return ""
     shown = digits[-((width + 3) // 4) :]
     # The top digit of a width that is no multiple of 4 was padded with zeros, which makes an unknown bit partial.
     if width % 4 and shown[0] in "XZ" and (width % 4 == 1 or set(shown[1:].lower()) == {shown[0].lower()}):
