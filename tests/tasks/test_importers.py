@@ -128,7 +128,7 @@ def test_verilog_eval_becomes_a_bundle(icarus, eval_folder, tmp_path):
     assert outcome(task.reference) == (Label.PASS, "", "simulation finished: all 40 samples match\n")
     label, _, text = outcome(task.reference.replace("~a", "a"))
     assert label is Label.FUNCTIONAL_MISMATCH
-    assert text.splitlines()[1] == "first mismatch at 15 ps: output 'q'"
+    assert text.splitlines()[1] == "first mismatch at 10 ps: output 'q'"
     # The public checker takes `Mismatches: 0 in 0 samples` for a pass.
     early = task.reference.replace("endmodule", "initial $finish; endmodule")
     assert outcome(early)[:2] == (Label.PROTOCOL_VIOLATION, "early_finish")
