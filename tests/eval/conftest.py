@@ -148,14 +148,14 @@ def save_export(run, model, tokenizer, name, plan_step):
 
 
 def memorise(model, store, steps):
-    """Plain full-logits training on every document of a store, until it knows them by heart."""
+    """Plain training on every document of a store, until the model knows them by heart."""
     weights = {Kind.THINKING: 1.0, Kind.ANSWER: 1.0}
     collator = Collator(store, weights, pad_id=0, layout="padded")
     inputs = collator(pack_documents(store, 4096)[0]).to_inputs()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)
     for _ in range(steps):
-        logits = model(inputs["input_ids"], use_cache=False).logits.flatten(0, 1)[inputs["row_index"]]
-        loss = torch.nn.functional.cross_entropy(logits, inputs["labels"])
+        hidden = model.model(inputs["input_ids"], use_cache=False).last_hidden_state.flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[inputs["row_index"]]), inputs["labels"])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -168,7 +168,7 @@ def exports(run):
     tokenizer = load_tokenizer(run.paths.tokenizer)
     model = tiny_llama(tokenizer)
     fresh = save_export(run, model, tokenizer, "fresh", 1)
-    assert memorise(model, run.prepared.heldout, 150) < 0.01
+    assert memorise(model, run.prepared.heldout, 110) < 0.01
     return {"fresh": fresh, "trained": save_export(run, model, tokenizer, "trained", 2)}
 
 

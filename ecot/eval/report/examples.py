@@ -67,17 +67,17 @@ def choose_documents(store: DocumentStore) -> list[tuple[str, int]]:
     """(rule, document index) of up to three documents, no document twice.
 
     The shortest that passes with the fewest attempts; the shortest that passes after the most corrections; the shortest
-    with a functional mismatch that is corrected. Shortest, so that they can be read.
+    whose thinking answers a functional mismatch. Shortest, so that they can be read.
     """
     chosen: list[tuple[str, int]] = []
     order = np.argsort(store.lengths[:MAX_SEARCHED], kind="stable").tolist()
     labels = {index: store[index].attempt_labels for index in order}
     passing = [index for index in order if labels[index] and labels[index][-1] is Label.PASS]
-    mismatching = [index for index in passing if Label.FUNCTIONAL_MISMATCH in labels[index]]
+    mismatching = [index for index in order if Label.FUNCTIONAL_MISMATCH in labels[index][:-1]]
     rules = (
         ("the shortest that passes with the fewest attempts", passing, 1),
         ("the shortest that passes after the most corrections", passing, -1),
-        ("the shortest that diagnoses a functional mismatch and passes", mismatching, 0),
+        ("the shortest that diagnoses a functional mismatch", mismatching, 0),
     )
     for rule, candidates, sign in rules:
         free = [index for index in candidates if index not in {taken for _, taken in chosen}]

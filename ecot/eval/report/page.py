@@ -96,10 +96,11 @@ def _split(record: RunRecord) -> str:
     if record.synthesis is None or not {"train", "heldout"} <= set(record.synthesis.splits):
         return ""
     train, heldout = (set(record.synthesis.splits[name].tasks) for name in ("train", "heldout"))
+    tasks = f"{len(heldout)} task{'s' if len(heldout) != 1 else ''}"
     shared = len(train & heldout)
     if shared:
-        return f" on {len(heldout)} tasks, {shared} of which the training documents touch too"
-    return f" on {len(heldout)} tasks that no training document touches"
+        return f" on {tasks}, {shared} of which the training documents touch too"
+    return f" on {tasks} that no training document touches"
 
 
 def _labels(record: RunRecord) -> dict[str, Any] | None:

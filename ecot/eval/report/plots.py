@@ -48,7 +48,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         axes.plot(tokens, losses, color=shade, linewidth=2, marker="o", markersize=6)
         for number, (x, y) in enumerate(curve.heldout):
             side = "right" if number == len(curve.heldout) - 1 else "center"
-            axes.annotate(f"{y:.2f}", (x, y), (0, 9), textcoords="offset points", ha=side, color=colour("ink"))
+            axes.annotate(f"{y:.3g}", (x, y), (0, 9), textcoords="offset points", ha=side, color=colour("ink"))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -149,6 +149,7 @@ def length_table(lengths: Sequence[Lengths]) -> Table:
 
 def completion_table(results: Sequence[EvalResult]) -> Table:
     """Pass rates and lengths of the model's own attempts."""
+    larger = sorted({int(k) for result in results for k in result.completions.pass_at} - {1})
     rows = []
     for result in results:
         figures = result.completions
@@ -158,22 +159,15 @@ def completion_table(results: Sequence[EvalResult]) -> Table:
                 result.milestone,
                 rate_text(figures.attempts[0].passed_by_now),
                 rate_text(figures.attempts[-1].passed_by_now) if len(figures.attempts) > 1 else ABSENT,
-                ", ".join(f"pass@{k} {percent(value)}" for k, value in figures.pass_at.items()),
+                *(percent(figures.pass_at[str(k)]) if str(k) in figures.pass_at else ABSENT for k in larger),
                 f"{attempts:,}",
                 f"{figures.tokens / attempts:,.0f}",
                 f"{figures.cut_off:,}",
             )
         )
-    columns = (
-        "milestone",
-        "first attempts that pass",
-        "conversations that pass",
-        "pass@k",
-        "attempts",
-        "tokens each",
-        "cut off",
-    )
-    return Table("The model's own attempts at held-out tasks", columns, tuple(rows), frozenset({0, 1, 2, 3}))
+    rates = ("first attempts that pass (pass@1)", "conversations that pass", *(f"pass@{k}" for k in larger))
+    columns = ("milestone", *rates, "attempts", "tokens each", "cut off")
+    return Table("The model's own attempts at held-out tasks", columns, tuple(rows), frozenset({0, 1, 2}))
 
 
 def mix_text(counts: Mapping[str, int]) -> str:
