@@ -79,7 +79,8 @@ def test_every_identifier_of_a_testbench_is_hidden(tasks):
         assert plain <= interface, task.id
         assert "//" not in bench.text and "ECOT_" not in bench.text and "\0" not in bench.text
         # The verdict's stamp stands in the text and nowhere else is it made known.
-        assert bench.text.count(bench.nonce) == 2 and bench.nonce not in bench.suffix
+        assert bench.text.count(bench.nonce) == 2 and bench.folder not in bench.text
+        assert len({bench.nonce[:8], bench.suffix[1:9], bench.folder.removeprefix("harness")[:8]}) == 3
 
 
 def test_scopes_of_a_testbench_are_never_named_like_a_port(tasks):
@@ -100,7 +101,7 @@ def test_names_stimuli_and_nonce_depend_on_secret_task_and_code(tasks):
         make_bench(pwm, "a", b"s"),
         make_bench(alu, "a", b"t"),
     ]
-    for values in ([b.suffix for b in benches], [b.nonce for b in benches]):
+    for values in ([b.suffix for b in benches], [b.nonce for b in benches], [b.folder for b in benches]):
         assert len(set(values)) == 4
     seeds = {re.search(r"32'h[0-9a-f]{8}", bench.text)[0] for bench in benches}
     assert len(seeds) == 4

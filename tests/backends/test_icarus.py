@@ -84,7 +84,7 @@ def test_compiler_messages_name_the_candidates_line_only(execute, tasks, edit, s
     execution = execute(tasks["alu"], tasks["alu"].reference.replace(*edit))
     assert (execution.label, execution.subcode, execution.stage) == (Label.COMPILATION_ERROR, subcode, Stage.COMPILE)
     assert line in execution.diagnostics.splitlines()
-    assert not re.search(r"bench_|/tmp|[0-9a-f]{16}|testbench:\d", execution.diagnostics)
+    assert not re.search(r"bench\.sv|harness|/tmp|[0-9a-f]{16}|testbench:\d", execution.diagnostics)
 
 
 def test_what_this_icarus_does_not_support_is_told_from_an_error(execute, tasks):
@@ -153,6 +153,10 @@ def test_a_broken_reference_is_an_error_of_the_harness(icarus, tasks):
         ({"domain": Domain.EMBEDDED}, "task alu: domain embedded cannot run on icarus"),
         ({"entry": "other"}, "task alu: the reference defines no module 'other'"),
         ({"hidden": {}}, "task alu: no hidden file 'testbench.sv'"),
+        (
+            {"environment": {"candidate.sv": ""}},
+            "task alu: key 'environment': 'candidate.sv' is the candidate's own name",
+        ),
     ],
 )
 def test_a_malformed_task_is_refused(icarus, tasks, change, message):

@@ -88,6 +88,7 @@ _REACHING_OUT = {
     "file_function_in_an_expression": ('wire [31:0] f = $fopen("CANARY");', _DENIED),
     "include_a_host_file": ('\n`include "/etc/passwd"\n', _SYNTAX),
     "include_the_testbench": ('\n`include "testbench.sv"\n', _SYNTAX),
+    "include_what_is_being_preprocessed": ('\n`include "preprocessed"\n', _SYNTAX),
     "include_itself": ('\n`include "candidate.sv"\n', (*_SYNTAX, "TIMEOUT/compile", *_NO_MEMORY)),
 }
 

@@ -99,7 +99,7 @@ class IcarusBackend:
         settings = read_settings(task)
         bench = make_bench(task, code, self._secret)
         compiled = await self._compile(task, code, bench, settings)
-        program = compiled.outputs.get(_program_file(bench))
+        program = compiled.outputs.get(bench.program)
         if compiled.exit_code != 0 or program is None:
             return judge_compilation(compiled, bench, task.entry)
         calls = system_calls(program.decode("utf-8", "replace"))
@@ -111,32 +111,34 @@ class IcarusBackend:
 
     async def _compile(self, task: Task, code: str, bench: Bench, settings: ChipDesignSettings) -> SandboxResult:
         files = {name: text.encode() for name, text in task.environment.items()}
+        if CANDIDATE_FILE in files:
+            raise DataError(f"task {task.id}: key 'environment': {CANDIDATE_FILE!r} is the candidate's own name")
         files[bench.file_name] = bench.text.encode()
         files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
         base = []
         if "`" in code:
             # Only then has the preprocessor anything to say.
-            files["ivlpp"] = self._tool.preprocessor_wrapper
-            base = [f"-BP{WORK_DIR}"]
+            files[f"{bench.folder}/ivlpp"] = self._tool.preprocessor_wrapper
+            base = [f"-BP{WORK_DIR}/{bench.folder}"]
         # The testbench first, so that nothing the candidate defines or leaves open reaches it.
         sources = (bench.file_name, CANDIDATE_FILE)
-        program = _program_file(bench)
         return await self._sandbox.run(
             SandboxCommand(
-                argv=(self._tool.iverilog, *base, *COMPILE_FLAGS, "-s", bench.top, "-o", program, *sources),
+                argv=(self._tool.iverilog, *base, *COMPILE_FLAGS, "-s", bench.top, "-o", bench.program, *sources),
                 inputs=files,
-                outputs=(program,),
+                outputs=(bench.program,),
                 limits=_limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE),
                 read_only=self._tool.read_only,
+                # Its temporary files name the testbench's file.
+                environment={"TMPDIR": f"{WORK_DIR}/{bench.folder}"},
             )
         )
 
     async def _run(self, bench: Bench, program: bytes, settings: ChipDesignSettings) -> SandboxResult:
-        name = _program_file(bench)
         return await self._sandbox.run(
             SandboxCommand(
-                argv=(self._tool.vvp, *RUN_FLAGS, name),
-                inputs={name: program},
+                argv=(self._tool.vvp, *RUN_FLAGS, bench.program),
+                inputs={bench.program: program},
                 limits=_limits(settings.run_seconds, settings.memory_mib, settings.output_kib * 1024),
                 read_only=self._tool.read_only,
             )
@@ -151,7 +153,3 @@ def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
         output_bytes=output_bytes,
         processes=16,
     )
-
-
-def _program_file(bench: Bench) -> str:
-    return f"program{bench.suffix}.vvp"

@@ -36,7 +36,9 @@ def normalise(raw: bytes, bench: Bench, entry: str) -> str:
     # The instance of the candidate inside the testbench is, to its author, the module itself.
     text = re.sub(rf"\b{bench.top}\.\w+{bench.suffix}\b", entry, text)
     text = re.sub(rf"port of \w+{bench.suffix}\b", f"port of {entry}", text)
-    text = _TEMPORARY.sub("", text.replace(bench.suffix, "")).replace(f"./{CANDIDATE_FILE}", CANDIDATE_FILE)
+    text = _TEMPORARY.sub("", text.replace(bench.suffix, "").replace(bench.folder, "")).replace(
+        f"./{CANDIDATE_FILE}", CANDIDATE_FILE
+    )
     lines = [line.rstrip() for line in _tell_interface(text.splitlines())]
     lines = [line for line in lines if line and not any(text in line for text in _NOISE)]
     if len(lines) > MAX_LINES:

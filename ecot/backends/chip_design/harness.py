@@ -62,7 +62,9 @@ class Bench:
 
     text: str
     suffix: str
-    """Ends every identifier of the testbench and its file name; to be taken out of everything that is shown."""
+    """Ends every identifier of the testbench; to be taken out of everything that is shown."""
+    folder: str
+    """Where the harness keeps its files; unknown to the candidate, which could otherwise include them."""
     nonce: str
     """Stands in every true line of the verdict."""
     time_unit: TimeUnit
@@ -75,8 +77,13 @@ class Bench:
 
     @property
     def file_name(self) -> str:
-        """Unknown to the candidate, which could otherwise include the file."""
-        return f"bench{self.suffix}.sv"
+        """The testbench inside the sandbox."""
+        return f"{self.folder}/bench.sv"
+
+    @property
+    def program(self) -> str:
+        """The compiled program inside the sandbox."""
+        return f"{self.folder}/program.vvp"
 
 
 def make_bench(task: Task, code: str, secret: bytes) -> Bench:
@@ -86,19 +93,22 @@ def make_bench(task: Task, code: str, secret: bytes) -> Bench:
         DataError: the task has no testbench, or its reference does not define the entry module.
     """
     suffix = "_" + _derive(secret, task, code, "names")[:24]
+    folder = "harness" + _derive(secret, task, code, "files")[:24]
     nonce = _derive(secret, task, code, "nonce")[:32]
     # xorshift never leaves zero.
     seed = int(_derive(secret, task, code, "stimuli")[:8], 16) or 1
     text = _template(task.id, task.entry, task.reference, tuple(sorted(task.hidden.items())))
     text = text.replace(_SUFFIX_MARK, suffix).replace(_NONCE_MARK, f'"{nonce}"').replace(_SEED_MARK, f"32'h{seed:08x}")
-    return Bench(text, suffix, nonce, _time_unit(text))
+    return Bench(text, suffix, folder, nonce, _time_unit(text))
 
 
 def harness_source() -> bytes:
-    """What decides the verdict besides the tool: goes into the fingerprint."""
-    folder = resources.files("ecot.backends.chip_design")
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith((".py", ".sv")))
-    return b"".join((folder / name).read_bytes() for name in names)
+    """What decides an outcome besides the tool: goes into the fingerprint."""
+    parts = []
+    for package in ("ecot.backends.chip_design", "ecot.backends.sandbox"):
+        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".sv"))]
+        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
+    return b"".join(content for _, content in sorted(parts))
 
 
 def _derive(secret: bytes, task: Task, code: str, purpose: str) -> str:

@@ -45,9 +45,9 @@ class IcarusTool:
         """
         return (
             "#!/bin/sh\n"
-            f'{self.preprocessor} "$@" >preprocessed\n'
+            f'{self.preprocessor} "$@" >"$TMPDIR/preprocessed"\n'
             "code=$?\n"
-            "[ $code -le 128 ] && cat preprocessed\n"
+            '[ $code -le 128 ] && cat "$TMPDIR/preprocessed"\n'
             "exit $code\n"
         ).encode()
 
