@@ -110,6 +110,27 @@ class TokenizerConfig(Config):
         return self
 
 
+class NearDuplicatesConfig(Config):
+    """What counts as nearly the same."""
+
+    threshold: float = Field(default=0.85, gt=0, le=1)
+    """Jaccard similarity of the n-grams of supervised tokens from which a later row is left out."""
+    ngram: int = Field(default=8, ge=1)
+    """Tokens of an n-gram."""
+
+
+class DecontaminationConfig(Config):
+    """Which benchmarks must not be trained on."""
+
+    benchmarks: tuple[Path, ...] = Field(min_length=1)
+    """JSONL or Parquet files (all their texts count) or folders of text files."""
+    ngram: int = Field(default=13, ge=2)
+    """Words and signs of an n-gram; white space and capitals make no difference."""
+    min_share: float = Field(default=0.3, gt=0, le=1)
+    """A row that holds this share of the n-grams of any one text of a benchmark is left out. Texts of one benchmark
+    share phrases with each other and with honest data, so a single n-gram is no proof."""
+
+
 class FilterConfig(Config):
     """What is left out before budgets are made, each counted in rows and tokens."""
 
@@ -117,6 +138,14 @@ class FilterConfig(Config):
     """Leave out a trajectory whose normalised text and code equal an earlier one's."""
     verdicts: tuple[Label, ...] = ()
     """Keep trajectories whose last attempt has one of these labels; all when empty."""
+    min_tokens: int = Field(default=0, ge=0)
+    """Leave out trajectories of fewer tokens."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Leave out trajectories of more tokens (those longer than a pack are `over_long`)."""
+    near_duplicates: NearDuplicatesConfig | None = None
+    """Leave out trajectories whose supervised text is nearly an earlier one's; off when absent."""
+    decontaminate: DecontaminationConfig | None = None
+    """Leave out trajectories that hold texts of benchmarks; off when absent."""
 
 
 class BudgetConfig(Config):

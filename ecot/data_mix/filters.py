@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,9 +10,7 @@ import numpy as np
 
 from ecot.data_mix.config import FilterConfig
 from ecot.data_mix.store import ShardFiles
-
-Encode = Callable[[str], Sequence[int]]
-"""Text to token ids."""
+from ecot.segments import SUPERVISED_KINDS
 
 
 class Reason(NamedTuple):
@@ -33,10 +31,24 @@ class Candidate:
     shard: ShardFiles
     first: int
     """Its first document in the shard."""
+    number: int
+    """Position among all candidates."""
+
+    @property
+    def last(self) -> int:
+        """Its last document in the shard, which with `expand` holds the others' messages."""
+        return self.first + self.line["documents"] - 1
 
     def ids(self) -> np.ndarray:
-        """[n] int32 tokens of its last document, which with `expand` holds the others' messages."""
-        return self.shard.ids_of(self.first + self.line["documents"] - 1)
+        """[n] int32 tokens of its last document."""
+        return self.shard.ids_of(self.last)
+
+    def supervised_ids(self) -> np.ndarray:
+        """[n] int32 supervised tokens of all its documents."""
+        documents = range(self.first, self.last + 1)
+        runs = [self.shard.runs_of(document) for document in documents]
+        masks = [np.repeat(np.isin(run.kinds, SUPERVISED_KINDS), run.lengths) for run in runs]
+        return np.concatenate([self.shard.ids_of(d)[mask] for d, mask in zip(documents, masks, strict=True)])
 
 
 class RowFilter(Protocol):
@@ -49,16 +61,6 @@ class RowFilter(Protocol):
     def remember(self, row: Candidate) -> None:
         """The row is kept."""
         ...
-
-
-def make_filters(config: FilterConfig, encode: Encode) -> list[RowFilter]:
-    """The configured filters, cheap ones first."""
-    filters: list[RowFilter] = []
-    if config.verdicts:
-        filters.append(VerdictFilter(config))
-    if config.exact_duplicates:
-        filters.append(ExactDuplicates())
-    return filters
 
 
 class VerdictFilter:
@@ -90,3 +92,22 @@ class ExactDuplicates:
     def remember(self, row: Candidate) -> None:
         """See `RowFilter`."""
         self.places[row.line["key"]] = row.line["place"]
+
+
+class LengthBounds:
+    """Keeps rows within bounds of tokens."""
+
+    def __init__(self, config: FilterConfig) -> None:
+        self.config = config
+
+    def reason_against(self, row: Candidate) -> Reason | None:
+        """See `RowFilter`."""
+        tokens = len(row.ids())
+        if tokens < self.config.min_tokens:
+            return Reason("too_short", f"{tokens} tokens")
+        if self.config.max_tokens is not None and tokens > self.config.max_tokens:
+            return Reason("too_long", f"{tokens} tokens")
+        return None
+
+    def remember(self, row: Candidate) -> None:
+        """See `RowFilter`."""

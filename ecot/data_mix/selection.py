@@ -6,7 +6,7 @@ Rows are looked at in the order of the sources, so the result does not depend on
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from ecot.data_mix.config import FilterConfig
-from ecot.data_mix.filters import Candidate, make_filters
+from ecot.data_mix.decontamination import Decontamination
+from ecot.data_mix.filters import Candidate, ExactDuplicates, LengthBounds, RowFilter, VerdictFilter
 from ecot.data_mix.groups import DOMAINS
 from ecot.data_mix.ledger import Fate, Ledger, Tally
+from ecot.data_mix.near_duplicates import NearDuplicates
 from ecot.data_mix.shards import ROWS
 from ecot.data_mix.store import ShardFiles
 from ecot.errors import DataError
@@ -38,16 +40,37 @@ class Selection:
     """Reason to a few of the rows that it kept out, with what it found."""
 
 
-def select(shards: Sequence[Path], filters: FilterConfig, encode: Any) -> Selection:
+def make_filters(config: FilterConfig, decode: Callable[[Sequence[int]], str]) -> list[RowFilter]:
+    """The configured filters, cheap ones first."""
+    filters: list[RowFilter] = []
+    if config.verdicts:
+        filters.append(VerdictFilter(config))
+    if config.min_tokens or config.max_tokens is not None:
+        filters.append(LengthBounds(config))
+    if config.exact_duplicates:
+        filters.append(ExactDuplicates())
+    if config.near_duplicates is not None:
+        filters.append(NearDuplicates(config.near_duplicates))
+    if config.decontaminate is not None:
+        filters.append(Decontamination(config.decontaminate, decode))
+    return filters
+
+
+def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequence[int]], str]) -> Selection:
     """Go through the rows of all shards.
 
     Args:
         shards: their folders, in order.
         filters: the `filters` section.
-        encode: text to token ids, for filters that look for given texts.
+        decode: token ids to text, for filters that look for given texts.
     """
     selection = Selection()
-    active = make_filters(filters, encode)
+    active = make_filters(filters, decode)
+    for each in active:
+        if isinstance(each, NearDuplicates):
+            for line, candidate, _ in _candidates(shards):
+                if not line["problem"]:
+                    each.survey(candidate)
     places: dict[tuple[str, str], str] = {}
     for line, candidate, first in _candidates(shards):
         domain = DOMAINS[line["domain"]] if line["domain"] >= 0 else None
@@ -115,14 +138,15 @@ def check_lost(ledger: Ledger, max_lost: float, pack_tokens: int) -> None:
 
 def _candidates(shards: Sequence[Path]) -> Iterator[tuple[dict[str, Any], Candidate, int]]:
     """(line, candidate, number of its first document) of every row."""
-    base = 0
+    base = number = 0
     for folder in shards:
         with pa.ipc.open_file(pa.memory_map(str(folder / ROWS))) as reader:
             lines = reader.read_all().to_pylist()
         shard, row = ShardFiles(folder), 0
         for line in lines:
-            yield line, Candidate(line, shard, row), base + row
-            row += line["documents"]
+            yield line, Candidate(line, shard, row, number), base + row
+            row += 0 if line["problem"] else line["documents"]
+            number += not line["problem"]
         base += len(shard)
 
 

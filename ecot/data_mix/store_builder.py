@@ -65,6 +65,7 @@ class StoreBuilder:
         self.part_rows = part_rows
         self.building = folder.with_name(f".{folder.name}.building")
         self.refused_path = folder.with_name(f"{folder.name}.refused.jsonl")
+        self._rows_read = 0
         self.documents_key, self.key = self._keys()
 
     def build(self, progress: Progress) -> DocumentStore:
@@ -95,7 +96,9 @@ class StoreBuilder:
             self.config.packing.pack_tokens,
         ]
         documents = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        filters = [documents, self.config.filters.model_dump(mode="json")]
+        benchmarks = self.config.filters.decontaminate.benchmarks if self.config.filters.decontaminate else ()
+        hashes = [hash_file(path) for path in benchmarks if path.exists()]
+        filters = [documents, self.config.filters.model_dump(mode="json"), hashes]
         return documents, hashlib.sha256(json.dumps(filters).encode()).hexdigest()
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
@@ -107,16 +110,14 @@ class StoreBuilder:
         self._open_building()
         total = sum(count_rows(source.path) for source in self.sources)
         names: list[str] = []
-        done = 0
 
         def missing() -> Iterator[tuple[Part, Path]]:
-            nonlocal done
             for part in self._parts():
                 names.append(f"shard-{len(names):05d}")
-                done += part.num_rows
+                self._rows_read += part.num_rows
                 if not (self.building / names[-1]).is_dir():
                     yield part, self.building / names[-1]
-                progress(done, total, "tokenise")
+                progress(self._rows_read, total, "tokenise")
 
         workers = self._num_workers()
         if workers == 0:
@@ -172,8 +173,8 @@ class StoreBuilder:
 
     def _finish(self, folder: Path, names: Sequence[str], progress: Progress) -> None:
         """Choose what is kept of the shards in `folder`, check the account and write the manifest."""
-        progress(0, 0, "filter")
-        selection = select([folder / name for name in names], self.config.filters, self._encode)
+        progress(self._rows_read, self._rows_read, "filter")
+        selection = select([folder / name for name in names], self.config.filters, self.tokenizer.decode)
         write_text(self.refused_path, "".join(json.dumps(entry) + "\n" for entry in selection.refused))
         check_refused(selection.ledger, self.config.max_refused, self.refused_path)
         check_lost(selection.ledger, self.config.max_lost, self.config.packing.pack_tokens)
@@ -199,6 +200,3 @@ class StoreBuilder:
         """The limits are no part of the keys, so a store that is reused must keep them as well."""
         check_refused(store.ledger, self.config.max_refused, self.refused_path)
         check_lost(store.ledger, self.config.max_lost, self.config.packing.pack_tokens)
-
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
