@@ -108,9 +108,10 @@ def measure_case(
 
 
 def exact_results(case: Case) -> tuple[torch.Tensor, ...]:
-    """Loss and gradients in float32 from the same 16-bit inputs, 1024 rows at a time."""
-    hidden, weight = case.hidden_TD.detach().float().requires_grad_(), case.weight_VD.detach().float().requires_grad_()
-    loss = torch.zeros((), device=hidden.device)
+    """Loss and gradients from the same inputs in float32 (float64 on the CPU, whose inputs are float32 already)."""
+    dtype = torch.float32 if case.hidden_TD.is_cuda else torch.float64
+    hidden, weight = (tensor.detach().to(dtype).requires_grad_() for tensor in (case.hidden_TD, case.weight_VD))
+    loss = torch.zeros((), dtype=dtype, device=hidden.device)
     for rows, labels in zip(case.rows.row_index.split(1024), case.rows.labels.split(1024), strict=True):
         part = torch.nn.functional.cross_entropy(hidden[rows] @ weight.t(), labels, reduction="sum")
         (part / case.rows.num_rows).backward()

@@ -103,10 +103,10 @@ def _status_bytes(field: str) -> int:
 
 
 def relative_errors(results: tuple[Tensor, ...], reference: tuple[Tensor, ...]) -> dict[str, float]:
-    """|result - reference| / |reference| of loss, dX and dW, in float32 norms."""
+    """|result - reference| / |reference| of loss, dX and dW, in the reference's dtype."""
     names = ("loss", "d_hidden", "d_weight")
     return {
-        name: float((result.float() - exact.float()).norm() / exact.float().norm())
+        name: float((result.to(exact.dtype) - exact).norm() / exact.norm())
         for name, result, exact in zip(names, results, reference, strict=True)
     }
 

@@ -71,6 +71,8 @@ def compacted_logits(case: Case) -> Tensor:
 
 
 def torch_chunked(case: Case) -> Tensor:
+    if not hasattr(torch.nn, "LinearCrossEntropyOptions"):
+        raise NotImplementedError("needs torch >= 2.13")
     options = torch.nn.LinearCrossEntropyOptions()
     return functional.linear_cross_entropy(
         case.hidden_TD, case.weight_VD, case.labels_T, ignore_index=-100, options=options

@@ -48,44 +48,39 @@ def linear_cross_entropy(
     _check(hidden_TD, weight_VD, rows)
     rows = rows.trained_first()
     assert rows.num_trained is not None
-    device = hidden_TD.device
-    compute_dtype = hidden_TD.dtype
-    if torch.is_autocast_enabled(device.type):
-        compute_dtype = torch.get_autocast_dtype(device.type)
-    elif weight_VD.dtype != hidden_TD.dtype:
-        raise ValueError(
-            f"hidden states are {hidden_TD.dtype} and the head's weight is {weight_VD.dtype}; cast one, or use autocast"
-        )
+    device, compute_dtype = hidden_TD.device, _compute_dtype(hidden_TD, weight_VD)
     if not isinstance(scale, Tensor):
         scale = torch.full((), scale, dtype=torch.float64, device=device)
     grad = torch.is_grad_enabled()
     needs_hidden_grad, needs_weight_grad = grad and hidden_TD.requires_grad, grad and weight_VD.requires_grad
     num_backward = rows.num_trained if needs_hidden_grad or needs_weight_grad else 0
-    vocab, width = weight_VD.shape
     chunk_rows, monitor_chunk_rows = (
-        choose_chunk_rows(num, vocab, width, compute_dtype.itemsize, workspace_bytes, num_multiprocessors(device))
-        for num in (rows.num_trained, rows.num_rows - num_backward)
+        _chunk_rows(num_rows, weight_VD, compute_dtype, workspace_bytes)
+        for num_rows in (rows.num_trained, rows.num_rows - num_backward)
     )
     loss, stats, _, _ = linear_cross_entropy_op(
-        hidden_TD,
-        weight_VD,
-        rows.row_index,
-        rows.labels,
-        rows.weights,
-        rows.groups,
-        scale.detach(),
-        rows.num_groups,
-        rows.num_trained,
-        chunk_rows,
-        monitor_chunk_rows,
-        compute_dtype,
-        float(softcap),
-        float(z_loss),
-        needs_hidden_grad,
-        needs_weight_grad,
-        _choose(implementation, device),
-    )
+        hidden_TD, weight_VD, rows.row_index, rows.labels, rows.weights, rows.groups, scale.detach(),
+        rows.num_groups, rows.num_trained, chunk_rows, monitor_chunk_rows, compute_dtype,
+        float(softcap), float(z_loss), needs_hidden_grad, needs_weight_grad, _choose(implementation, device),
+    )  # fmt: skip
     return LossOutput(loss, stats.detach())
+
+
+def _chunk_rows(num_rows: int, weight_VD: Tensor, dtype: torch.dtype, workspace_bytes: int) -> int:
+    vocab, width = weight_VD.shape
+    processors = num_multiprocessors(weight_VD.device)
+    return choose_chunk_rows(num_rows, vocab, width, dtype.itemsize, workspace_bytes, processors)
+
+
+def _compute_dtype(hidden_TD: Tensor, weight_VD: Tensor) -> torch.dtype:
+    kind = hidden_TD.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    if weight_VD.dtype != hidden_TD.dtype:
+        raise ValueError(
+            f"hidden states are {hidden_TD.dtype} and the head's weight is {weight_VD.dtype}; cast one, or use autocast"
+        )
+    return hidden_TD.dtype
 
 
 def _choose(implementation: Implementation, device: torch.device) -> str:

@@ -39,6 +39,30 @@ def _log1p(value):
 
 
 @triton.jit
+def _scan_others(logits_ptr, label, target, vocab, softcap, WITH_SOFTCAP: tl.constexpr, BLOCK: tl.constexpr):
+    """Largest logit of the row, mass of all but the label relative to it, and whether another one beats the label.
+
+    The label's column is kept out of the mass, so that 1 - p survives as p -> 1.
+    """
+    peak = target
+    rest = tl.zeros((), dtype=tl.float32)
+    beaten = tl.zeros((), dtype=tl.int32)
+    for start in range(0, vocab, BLOCK):
+        columns = start + tl.arange(0, BLOCK)
+        others = (columns < vocab) & (columns != label)
+        logits = tl.load(logits_ptr + columns, mask=others, other=0.0).to(tl.float32)
+        if WITH_SOFTCAP:
+            logits = _soft_capped(logits, softcap)
+        logits = tl.where(others, logits, float("-inf"))
+        before = (logits > target) | ((logits == target) & (columns < label))
+        beaten = tl.maximum(beaten, tl.max(before.to(tl.int32), axis=0))
+        new_peak = tl.maximum(peak, tl.max(logits, axis=0))
+        rest = rest * tl.exp(peak - new_peak) + tl.sum(tl.exp(logits - new_peak), axis=0)
+        peak = new_peak
+    return peak, rest, beaten
+
+
+@triton.jit
 def softmax_grad_kernel(
     logits_ptr,
     labels_ptr,
@@ -62,23 +86,7 @@ def softmax_grad_kernel(
     if WITH_SOFTCAP:
         target = _soft_capped(target, softcap)
 
-    # The label's column is kept out of `rest`, so that 1 - p survives as p -> 1.
-    peak = target
-    rest = tl.zeros((), dtype=tl.float32)
-    beaten = tl.zeros((), dtype=tl.int32)
-    for start in range(0, vocab, BLOCK):
-        columns = start + tl.arange(0, BLOCK)
-        others = (columns < vocab) & (columns != label)
-        logits = tl.load(logits_ptr + columns, mask=others, other=0.0).to(tl.float32)
-        if WITH_SOFTCAP:
-            logits = _soft_capped(logits, softcap)
-        logits = tl.where(others, logits, float("-inf"))
-        before = (logits > target) | ((logits == target) & (columns < label))
-        beaten = tl.maximum(beaten, tl.max(before.to(tl.int32), axis=0))
-        new_peak = tl.maximum(peak, tl.max(logits, axis=0))
-        rest = rest * tl.exp(peak - new_peak) + tl.sum(tl.exp(logits - new_peak), axis=0)
-        peak = new_peak
-
+    peak, rest, beaten = _scan_others(logits_ptr, label, target, vocab, softcap, WITH_SOFTCAP, BLOCK)
     label_mass = tl.exp(target - peak)
     total = label_mass + rest
     # total is 1 + the mass of all but the largest logit.
