@@ -1,6 +1,7 @@
 """The loss against full-logits cross-entropy in float64, what it costs, and what it refuses (torch path)."""
 
 import dataclasses
+import os
 
 import pytest
 import torch
@@ -243,6 +244,13 @@ def test_rows_are_sorted_once_and_only_if_needed(make_rows):
     assert rows.to("cpu").num_trained == ordered.num_trained
     dense = make_rows(9, 20, 10, monitored_every=0)
     assert torch.equal(dense.trained_first().row_index, dense.row_index)
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter takes CPU tensors")
+def test_triton_on_the_cpu_says_how(make_inputs, make_rows):
+    hidden, weight = make_inputs(20, 4, 10, torch.float32)
+    with pytest.raises(ValueError, match="TRITON_INTERPRET=1"):
+        linear_cross_entropy(hidden, weight, make_rows(9, 20, 10), implementation="triton")
 
 
 def test_what_does_not_fit_is_refused(make_inputs, make_rows):
