@@ -1,8 +1,10 @@
 """The Icarus backend: labels, diagnostics, and what a candidate may learn or break."""
 
 import asyncio
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +178,13 @@ def test_a_missing_tool_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(tool_module.shutil, "which", lambda name: None)
     with pytest.raises(MissingToolError, match="apt install iverilog"):
         tool_module.find_icarus.__wrapped__()
+
+
+def test_looking_for_the_tool_changes_no_device():
+    """The compiler makes what it writes executable; written to as root, `/dev/null` would lose its mode."""
+    before = Path(os.devnull).stat().st_mode
+    assert tool_module.find_icarus.__wrapped__().version
+    assert Path(os.devnull).stat().st_mode == before
 
 
 def test_another_program_of_that_name_is_refused(monkeypatch):

@@ -4,6 +4,8 @@ import asyncio
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -175,6 +177,25 @@ def test_cancellation_leaves_no_process(sandbox):
     for delay in [0.0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.1]:
         asyncio.run(run_and_cancel(delay))
         assert processes_with(marker) == [], f"after {delay} s"
+
+
+def test_a_killed_caller_takes_the_sandbox_along(sandbox):
+    marker = f"33.{secrets.randbelow(10**9):09d}"
+    code = f"""
+import asyncio
+from ecot.backends.sandbox import SandboxCommand, find_sandbox
+command = SandboxCommand(("/bin/sh", "-c", "setsid sleep {marker} & sleep {marker}"))
+asyncio.run(find_sandbox().run(command))
+"""
+    caller = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 30
+    while len(processes_with(marker)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    caller.kill()
+    caller.wait()
+    while processes_with(marker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert processes_with(marker) == []
 
 
 def test_no_descriptor_leaks(sandbox, shell):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -67,8 +66,12 @@ def find_icarus() -> IcarusTool:
             raise MissingToolError(f"{name} is not installed; get Icarus Verilog with `apt install iverilog`")
         found[name] = Path(path).resolve()
     version = _output([str(found["iverilog"]), "-V"], r"Icarus Verilog version (\S+)")
-    with tempfile.NamedTemporaryFile(suffix=".sv") as empty:
-        preprocessor = _output([str(found["iverilog"]), "-v", "-o", os.devnull, empty.name], r"translate: (\S+) ")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "empty.sv")
+        source.touch()
+        # Not /dev/null: the compiler sets the mode of what it writes, and root would change the device's.
+        call = [str(found["iverilog"]), "-v", "-o", f"{folder}/empty.vvp", str(source)]
+        preprocessor = _output(call, r"translate: (\S+) ")
     outside = {path.parent.parent for path in found.values() if path.parent not in _SYSTEM_PREFIXES}
     return IcarusTool(str(found["iverilog"]), str(found["vvp"]), version, preprocessor, tuple(sorted(outside)))
 

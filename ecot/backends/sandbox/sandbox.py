@@ -126,7 +126,12 @@ def _result(end: ProcessEnd, channels: Mapping[str, Channel], has_outputs: bool)
     killed_by = exit_code - 128 if exit_code is not None and 128 < exit_code <= 128 + signal.NSIG else None
     if exit_code is None:
         killed_by = int(signal.SIGKILL)
-    files = _unpack(bytes(outputs.data)) if has_outputs and exit_code is not None and not outputs.truncated else {}
+    files = {}
+    if has_outputs and exit_code is not None and not outputs.truncated:
+        if not outputs.data and killed_by is None:
+            text = bytes(stderr.data).decode("utf-8", "replace").strip()
+            raise SandboxError(f"the sandbox could not bring out the outputs (exit code {exit_code}): {text}")
+        files = _unpack(bytes(outputs.data))
     return SandboxResult(
         exit_code=exit_code if killed_by is None else None,
         signal=killed_by,
@@ -152,7 +157,9 @@ def _exit_code(status: bytes) -> int | None:
 
 
 def _unpack(archive: bytes) -> dict[str, bytes]:
-    files = {}
+    files: dict[str, bytes] = {}
+    if not archive:
+        return files
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as members:
         for member in members:
             handle = members.extractfile(member) if member.isreg() else None
