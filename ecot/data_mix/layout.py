@@ -80,7 +80,7 @@ class LayoutFinder:
 
     def _find(self, shape: Shape) -> Layout:
         skeleton = self._probe(shape, False)
-        last = max(index for index, message in enumerate(shape) if message.role == "assistant")
+        last = last_turn(shape)
         removed = self._check_nothing_lost(shape, skeleton, last)
         only_last = self.past_thinking is PastThinking.EXPAND
         turns = [
@@ -123,10 +123,13 @@ class LayoutFinder:
         texts_end = max([start] + [end for position in (thinking, content) if position for end in position[1:]])
         following = [begin for begin, _ in positions.values() if begin >= texts_end]
         match = self.control.search(skeleton.source, texts_end, min(following, default=len(skeleton.source)))
-        if match is None or match[0] != self._end_of_turn(shape[: index + 1]):
+        end_of_turn = self._end_of_turn(shape[: index + 1])
+        # Where a turn has no end of its own, the token that opens the next turn stops generation (GLM-4.5).
+        stops = match is not None and (match.start() == texts_end if end_of_turn is None else match[0] == end_of_turn)
+        if match is None or not stops:
             raise TemplateError(
-                f"no special token ends message {index} (assistant), so stopping would never be learned; "
-                + SHIPPED_REMEDY
+                f"no special token ends message {index} (assistant) of {len(shape)}, so stopping would never be "
+                f"learned; {SHIPPED_REMEDY}"
             )
         answer_start = content[0] if content else match.start()
         before = Kind.THINKING if thinking else Kind.ANSWER
@@ -146,10 +149,11 @@ class LayoutFinder:
         prompt = self._probe(shape[:index], True).source
         if source.startswith(prompt):
             return len(prompt)
-        if self.past_thinking is PastThinking.KEEP:
+        if self.past_thinking is PastThinking.KEEP or index == last_turn(shape):
+            remedy = PAST_REMEDY if index < last_turn(shape) else SHIPPED_REMEDY
             raise TemplateError(
                 f"the chat template renders what comes before message {index} (assistant) otherwise once the message "
-                f"is there, so training and inference would differ; {PAST_REMEDY}"
+                f"is there, so training and inference would differ; {remedy}"
             )
         bare = self._probe(shape[:index], False).source
         positions = _sentinel_positions(skeleton)
@@ -165,6 +169,11 @@ class LayoutFinder:
         if any(source[before : min(own)].endswith(header[:length]) for length in range(1, len(header))):
             return min(own)
         raise TemplateError(f"cannot tell where message {index} (assistant) begins; {SHIPPED_REMEDY}")
+
+
+def last_turn(shape: Shape) -> int:
+    """Index of the last assistant message."""
+    return max(index for index, message in enumerate(shape) if message.role == "assistant")
 
 
 def control_pattern(tokenizer: Any) -> re.Pattern[str]:
