@@ -39,7 +39,7 @@ class IcarusBackend:
         """Find tool and sandbox.
 
         Args:
-            workers: executions at once; the number of cores by default.
+            workers: executions at once; by default the number of cores that this process may use.
             secret: key of testbench names, nonces and stimuli. The default gives the same outcomes everywhere. Set
                 one of your own where candidates may have been written, with knowledge of this package, to deceive it:
                 a program that computes HMACs of its own text could work out the default's names.
@@ -51,7 +51,7 @@ class IcarusBackend:
         self._tool: IcarusTool = find_icarus()
         self._sandbox: Sandbox = find_sandbox()
         self._secret = secret.encode()
-        self._slots = Slots(workers or os.cpu_count() or 1)
+        self._slots = Slots(workers or len(os.sched_getaffinity(0)))
         self._reference_samples: dict[str, int] = {}
         parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(self._secret).hexdigest()]
         self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
