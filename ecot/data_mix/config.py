@@ -40,6 +40,15 @@ class PastThinking(StrEnum):
     """One document per assistant turn, exactly as inference sees it; only its last turn is supervised."""
 
 
+class Form(StrEnum):
+    """How a trajectory is laid out as a conversation."""
+
+    MULTI_TURN = "multi_turn"
+    """As it happened: an assistant turn per attempt, an observation after each."""
+    FOLDED = "folded"
+    """One assistant turn whose thinking narrates all attempts and observations."""
+
+
 class OverLong(StrEnum):
     """What becomes of a trajectory longer than a pack."""
 
@@ -196,6 +205,8 @@ class DataConfig(Config):
     """Whose chat template renders the conversations; `shipped` travels with the export."""
     observation_role: ObservationRole = ObservationRole.TOOL
     """The role of tool feedback, the same for the engine, training and evaluation."""
+    form: Form = Form.MULTI_TURN
+    """Whether attempts are turns of their own or folded into one thought."""
     past_thinking: PastThinking = PastThinking.KEEP
     """Whether thinking of earlier turns stays in the context."""
     over_long: OverLong = OverLong.CUT_TURNS
@@ -222,6 +233,16 @@ class DataConfig(Config):
         tokens = [budget.tokens for budget in self.budgets]
         if any(later <= earlier for earlier, later in itertools.pairwise(tokens)):
             raise ValueError(f"budgets: tokens must ascend, since each is a prefix of the next; given: {tokens}")
+        return self
+
+    @model_validator(mode="after")
+    def _folded_is_one_turn(self) -> Self:
+        if self.form is Form.FOLDED and self.past_thinking is not PastThinking.KEEP:
+            raise ValueError(f"form: folded leaves no earlier turns for past_thinking: {self.past_thinking}; set keep")
+        if self.form is Form.FOLDED and self.over_long is OverLong.CUT_TURNS:
+            raise ValueError(
+                "form: folded puts all attempts into one thought, and a thought is never cut; set over_long: drop"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecot.data_mix.config import OverLong, PastThinking
+from ecot.data_mix.config import Form, OverLong, PastThinking
+from ecot.data_mix.folding import fold
 from ecot.data_mix.ledger import Tally
 from ecot.data_mix.rendering import Encoded, Renderer, Rendering
 from ecot.errors import DataError
@@ -59,10 +60,12 @@ class DocumentMaker:
         renderer: renders and tokenises.
         pack_tokens: the longest that a document may be.
         over_long: what becomes of longer ones.
+        form: how trajectories are laid out.
     """
 
-    def __init__(self, renderer: Renderer, pack_tokens: int, over_long: OverLong) -> None:
+    def __init__(self, renderer: Renderer, pack_tokens: int, over_long: OverLong, form: Form = Form.MULTI_TURN) -> None:
         self.renderer = renderer
+        self.form = form
         self.pack_tokens = pack_tokens
         self.over_long = over_long
 
@@ -91,6 +94,9 @@ class DocumentMaker:
 
     def _render(self, messages: Sequence[Message]) -> list[Rendering] | DataError:
         try:
+            if self.form is Form.FOLDED:
+                folded = fold(messages)
+                return [self.renderer.render(folded.messages, folded.inner)]
             return [self.renderer.render(part) for part in self.renderer.documents(messages)]
         except DataError as error:
             return error

@@ -6,7 +6,7 @@ not; between thinking and answer its first character decides. Straddling tokens 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from ecot.data_mix.layout import LayoutFinder
 from ecot.data_mix.skeleton import render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
-from ecot.segments import Run
+from ecot.segments import Kind, Run
 from ecot.trajectories import Message, Role
 
 
@@ -81,8 +81,13 @@ class Renderer:
             for turn in turns:
                 yield tuple(messages[: turn + 1])
 
-    def render(self, messages: Sequence[Message]) -> Rendering:
+    def render(self, messages: Sequence[Message], inner: Mapping[int, Sequence[Span]] | None = None) -> Rendering:
         """The text that the chat template gives, with kinds and attempts by character.
+
+        Args:
+            messages: the conversation.
+            inner: for folded thoughts, message to the spans of its `reasoning_content`; the attempts that a thought
+                narrates count like turns of their own.
 
         Raises:
             TemplateError: the template loses text that must be there, for every conversation of this shape.
@@ -92,11 +97,18 @@ class Renderer:
         layout = self._layouts.find(shape_of(messages, self.observation_role))
         wire = to_wire(messages, self.observation_role)
         parts, spans, ends = [], [], [0]
+        narrated = 0  # attempts told in thoughts so far, beyond the one that each turn is anyway
         for piece in layout.pieces:
             text = piece.slot.text(wire) if piece.slot else piece.literal
             parts.append(text)
+            folded = (
+                inner.get(piece.slot.field.message) if inner and piece.slot and piece.kind is Kind.THINKING else None
+            )
+            if folded and piece.slot:
+                spans += _inner_spans(folded, piece.slot.field.of(wire), text, ends[-1])
+                narrated = spans[-1].attempt - piece.attempt
             ends.append(ends[-1] + len(text))
-            spans.append(Span(ends[-1], piece.kind, piece.attempt))
+            spans.append(Span(ends[-1], piece.kind, piece.attempt + narrated))
         text = "".join(parts)
         rendered = render_text(self.tokenizer, wire)
         if text != rendered:
@@ -141,6 +153,13 @@ class Renderer:
                 if message.role is Role.ASSISTANT and (THINK in text or END_THINK in text):
                     tag = THINK if THINK in text else END_THINK
                     raise DataError(f"{place}: holds {tag!r}; thinking belongs into reasoning_content, without tags")
+
+
+def _inner_spans(folded: Sequence[Span], whole: str, rendered: str, begin: int) -> list[Span]:
+    """Spans of a thought in the coordinates of the rendering, whose template may have trimmed the thought's ends."""
+    offset = whole.index(rendered)
+    ends = [min(max(span.end - offset, 0), len(rendered)) for span in folded]
+    return [Span(begin + end, span.kind, span.attempt) for end, span in zip(ends, folded, strict=True)]
 
 
 def _first_difference(expected: str, rendered: str, spans: Sequence[Span]) -> str:

@@ -69,7 +69,7 @@ class ShardMaker:
     def __init__(self, config: DataConfig, tokenizer: Any) -> None:
         self.config = config
         self.renderer = Renderer(tokenizer, config.observation_role, config.past_thinking)
-        self.maker = DocumentMaker(self.renderer, config.packing.pack_tokens, config.over_long)
+        self.maker = DocumentMaker(self.renderer, config.packing.pack_tokens, config.over_long, config.form)
 
     def make(self, part: Part, folder: Path) -> None:
         """Write the shard of a part as `folder`; complete or absent.

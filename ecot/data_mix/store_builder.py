@@ -92,7 +92,7 @@ class StoreBuilder:
             FORMAT,
             [[hash_file(source.path), source.model_dump(mode="json", exclude={"path"})] for source in self.sources],
             tokenizer_hash(self.tokenizer),
-            self.config.model_dump(mode="json", include={"observation_role", "past_thinking", "over_long"}),
+            self.config.model_dump(mode="json", include={"form", "observation_role", "past_thinking", "over_long"}),
             self.config.packing.pack_tokens,
         ]
         documents = hashlib.sha256(json.dumps(parts).encode()).hexdigest()

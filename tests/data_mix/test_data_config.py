@@ -36,6 +36,8 @@ def test_a_short_section_is_enough():
         ({"budgets": []}, "at least 1"),
         ({"budgets": [{"name": "a/b", "tokens": 5}]}, "budgets.0.name"),
         ({"past_thinking": "lose"}, "'keep', 'strip' or 'expand'"),
+        ({"form": "folded"}, "set over_long: drop"),
+        ({"form": "folded", "over_long": "drop", "past_thinking": "strip"}, "set keep"),
         ({"observation_role": "observation"}, "'user' or 'tool'"),
         ({"max_refused": 2}, "less than or equal to 1"),
         ({"filter": {}}, "did you mean 'filters'"),
