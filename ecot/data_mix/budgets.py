@@ -11,6 +11,7 @@ import numpy as np
 
 from ecot.data_mix.config import BudgetConfig, Count
 from ecot.data_mix.groups import DOMAINS, KINDS
+from ecot.data_mix.mixture import MixedOrder
 from ecot.errors import BudgetError
 from ecot.segments import Kind
 
@@ -32,35 +33,12 @@ class Budget:
     tokens: dict[str, dict[str, int]]
     """Domain to kind to tokens, all kinds counted whatever `count` says."""
     repeated: int
-    """Tokens that expanded documents share with an earlier one; the rest is unique."""
+    """Tokens that came before: what expanded documents share with an earlier one, and upsampled documents."""
 
     @property
     def shortfall(self) -> int:
         """Tokens by which it stays below the request: less than one document."""
         return self.requested - self.planned
-
-
-def document_order(lengths: np.ndarray, domains: np.ndarray, seed: int) -> np.ndarray:
-    """A seeded order in which every prefix has nearly the domain shares (in tokens) of the whole.
-
-    Documents are shuffled within their domain, then merged by how far through its domain's tokens each lies.
-
-    Args:
-        lengths: [n] tokens of each document.
-        domains: [n] domain index of each document.
-        seed: decides the shuffle.
-
-    Returns:
-        [n] int64 document indices.
-    """
-    generator = np.random.default_rng([seed, 0xD0C5])
-    order = generator.permutation(len(lengths))
-    position = np.empty(len(lengths), np.float64)
-    for domain in np.unique(domains):
-        members = order[domains[order] == domain]
-        tokens = np.cumsum(lengths[members])
-        position[members] = (tokens - lengths[members] / 2) / tokens[-1]
-    return order[np.argsort(position[order], kind="stable")]
 
 
 def counted_tokens(kind_counts: np.ndarray, count: Count) -> np.ndarray:
@@ -74,7 +52,7 @@ def counted_tokens(kind_counts: np.ndarray, count: Count) -> np.ndarray:
 def make_budgets(
     configs: Sequence[BudgetConfig],
     count: Count,
-    order: np.ndarray,
+    mixed: MixedOrder,
     kind_counts: np.ndarray,
     domains: np.ndarray,
     repeated: np.ndarray,
@@ -82,17 +60,30 @@ def make_budgets(
 ) -> list[Budget]:
     """The budgets, in ascending order.
 
+    Args:
+        configs: names and sizes.
+        count: which tokens they count.
+        mixed: the order of documents.
+        kind_counts: [n, 4] tokens per kind of each document of the store.
+        domains: [n] domain index of each.
+        repeated: [n] tokens of each that an earlier document of its trajectory begins with.
+        digests: content digest of each.
+
     Raises:
         BudgetError: the documents hold fewer tokens than the largest budget, or a budget holds no document.
     """
+    order = mixed.documents
     totals = np.cumsum(counted_tokens(kind_counts, count)[order])
+    came_before = np.where(mixed.repeats, kind_counts.sum(axis=1)[order], repeated[order])
     available = int(totals[-1]) if len(totals) else 0
     largest = configs[-1]
     if available < largest.tokens:
+        ends = f" until {mixed.exhausted} runs out of documents" if mixed.exhausted else ""
+        remedy = ", its share in data.mixture, data.mixture.max_epochs" if mixed.exhausted else ""
         raise BudgetError(
             f"budget {largest.name!r} asks for {largest.tokens:,} tokens (count: {count}) and the documents hold "
-            f"{available:,}: {largest.tokens - available:,} are missing; raise synthesis.train_trajectories, add "
-            "data.sources, or lower data.budgets"
+            f"{available:,}{ends}: {largest.tokens - available:,} are missing; raise synthesis.train_trajectories, add "
+            f"data.sources{remedy}, or lower data.budgets"
         )
     budgets = []
     digest, done = hashlib.sha256(), 0
@@ -116,7 +107,7 @@ def make_budgets(
                 documents=documents,
                 content_hash=digest.hexdigest(),
                 tokens=tokens_by_domain_and_kind(kind_counts[members], domains[members]),
-                repeated=int(repeated[members].sum()),
+                repeated=int(came_before[:documents].sum()),
             )
         )
     return budgets

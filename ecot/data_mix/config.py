@@ -166,6 +166,29 @@ class BudgetConfig(Config):
     """Tokens of the kinds that `count` says, padding never among them."""
 
 
+class MixtureConfig(Config):
+    """Shares of the domains. By default each has the share of tokens that it has in the data."""
+
+    weights: dict[Domain, float] = Field(default_factory=dict)
+    """Share of tokens per domain, in any unit; every domain with data must be named, 0 leaves it out."""
+    temperature: float = Field(default=1.0, ge=1)
+    """Without weights, shares are proportional to tokens ** (1 / temperature): above 1, small domains get more."""
+    max_epochs: float = Field(default=1.0, gt=0)
+    """How often a domain's documents may be taken; what the mixture needs beyond that is missing."""
+    max_tokens: dict[Domain, int] = Field(default_factory=dict)
+    """Use at most so many tokens of a domain's documents, before any upsampling."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.weights and self.temperature != 1:
+            raise ValueError("mixture: weights fix the shares, so temperature has no effect; leave one of them out")
+        if any(weight < 0 for weight in self.weights.values()) or (self.weights and not any(self.weights.values())):
+            raise ValueError("mixture.weights: must be 0 or more, and one of them more than 0")
+        if any(tokens <= 0 for tokens in self.max_tokens.values()):
+            raise ValueError("mixture.max_tokens: must be more than 0; set the domain's weight to 0 to leave it out")
+        return self
+
+
 class PackingConfig(Config):
     """How documents become packs and packs become steps."""
 
@@ -221,6 +244,8 @@ class DataConfig(Config):
     filters: FilterConfig = FilterConfig()
     budgets: tuple[BudgetConfig, ...] = Field(min_length=1)
     """Nested budgets, in ascending order; each ends at a milestone."""
+    mixture: MixtureConfig = MixtureConfig()
+    """Shares of the domains in every budget."""
     count: Count = Count.ALL
     """Which tokens a budget counts."""
     packing: PackingConfig

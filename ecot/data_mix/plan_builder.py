@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecot.data_mix.budgets import Budget, document_order, make_budgets
+from ecot.data_mix.budgets import Budget, make_budgets
 from ecot.data_mix.config import DataConfig
 from ecot.data_mix.groups import DOMAINS, KINDS
+from ecot.data_mix.mixture import document_order
 from ecot.data_mix.packing import best_fit_decreasing, deal_steps, pack_cost
 from ecot.data_mix.plan import COUNT_COLUMNS, PLAN_JSON, PLAN_PARQUET, PackPlan, PlannedBudget, plan_hash
 from ecot.data_mix.store import DocumentStore
@@ -47,16 +48,16 @@ def build_plan(config: DataConfig, store: DocumentStore, seed: int, folder: Path
     Raises:
         BudgetError: the store holds too few tokens.
     """
-    order = document_order(store.lengths, store.domains, seed)
+    mixed = document_order(store.lengths, store.domains, seed, config.mixture)
     digests = store.digests()
     budgets = make_budgets(
-        config.budgets, config.count, order, store.kind_counts, store.domains, store.repeated, digests
+        config.budgets, config.count, mixed, store.kind_counts, store.domains, store.repeated, digests
     )
     steps: list[list[list[int]]] = []
     planned: list[PlannedBudget] = []
     stream, begin = hashlib.sha256(), 0
     for number, budget in enumerate(budgets):
-        segment = _segment_steps(config, store, order[begin : budget.documents], [seed, number])
+        segment = _segment_steps(config, store, mixed.documents[begin : budget.documents], [seed, number])
         steps += segment
         begin = budget.documents
         for step in segment:

@@ -103,7 +103,12 @@ def _texts(sources: Sequence[SourceConfig]) -> Iterator[str]:
 
 
 def _open_or_build_plan(config: DataConfig, store: DocumentStore, seed: int, folder: Path) -> PackPlan:
-    parts = [PLAN_FORMAT, seed, store.key, config.model_dump(mode="json", include={"budgets", "count", "packing"})]
+    parts = [
+        PLAN_FORMAT,
+        seed,
+        store.key,
+        config.model_dump(mode="json", include={"budgets", "count", "mixture", "packing"}),
+    ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     if (folder / PLAN_JSON).is_file():
         plan = PackPlan.open(folder)

@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from ecot.data_mix.budgets import document_order, make_budgets
-from ecot.data_mix.config import BudgetConfig, Count
+from ecot.data_mix.budgets import make_budgets
+from ecot.data_mix.config import BudgetConfig, Count, MixtureConfig
+from ecot.data_mix.mixture import document_order
 from ecot.errors import BudgetError
 
 
@@ -24,10 +25,10 @@ def corpus():
     }
 
 
-def budgets_of(corpus, tokens, count=Count.ALL, seed=1):
-    order = document_order(corpus["kind_counts"].sum(axis=1), corpus["domains"], seed)
+def budgets_of(corpus, tokens, count=Count.ALL, seed=1, mixture=None):
+    mixed = document_order(corpus["kind_counts"].sum(axis=1), corpus["domains"], seed, mixture)
     configs = [BudgetConfig(name=str(number), tokens=number) for number in tokens]
-    return order, make_budgets(configs, count, order, **corpus)
+    return mixed.documents, make_budgets(configs, count, mixed, **corpus)
 
 
 COLUMNS = {Count.ALL: [0, 1, 2, 3], Count.SUPERVISED: [1, 2], Count.THINKING: [1]}
@@ -58,15 +59,78 @@ def test_smaller_budgets_do_not_depend_on_larger_ones(corpus):
     assert budgets_of(corpus, [180_000], seed=2)[1][0].content_hash != alone[0].content_hash
 
 
+def shares_of_prefixes(corpus, order, domain):
+    """[n] share of a domain's tokens in every prefix."""
+    lengths = corpus["kind_counts"].sum(axis=1)[order]
+    return np.cumsum(np.where(corpus["domains"][order] == domain, lengths, 0)) / np.cumsum(lengths)
+
+
 def test_every_prefix_has_the_domain_shares_of_the_whole(corpus):
     lengths = corpus["kind_counts"].sum(axis=1)
-    order = document_order(lengths, corpus["domains"], 3)
-    assert sorted(order) == list(range(3000))
-    for domain in (0, 2, 5):
+    mixed = document_order(lengths, corpus["domains"], 3)
+    assert sorted(mixed.documents) == list(range(3000))
+    assert mixed.exhausted is None and not mixed.repeats.any()
+    for domain, name in ((0, "chip_design"), (2, "embedded"), (5, "general")):
         share = lengths[corpus["domains"] == domain].sum() / lengths.sum()
-        held = np.cumsum(np.where(corpus["domains"][order] == domain, lengths[order], 0)) / np.cumsum(lengths[order])
-        assert np.abs(held[300:] - share).max() < 0.005
-    assert (document_order(lengths, corpus["domains"], 4) != order).any()
+        assert mixed.shares[name] == pytest.approx(share)
+        assert np.abs(shares_of_prefixes(corpus, mixed.documents, domain)[300:] - share).max() < 0.005
+    assert (document_order(lengths, corpus["domains"], 4).documents != mixed.documents).any()
+
+
+def test_a_mixture_holds_in_every_budget_and_ends_with_its_scarcest_domain(corpus):
+    lengths = corpus["kind_counts"].sum(axis=1)
+    held = {domain: int(lengths[corpus["domains"] == domain].sum()) for domain in (0, 2, 5)}
+    mixture = MixtureConfig(weights={"chip_design": 5, "embedded": 3, "general": 2}, max_epochs=3)
+    mixed = document_order(lengths, corpus["domains"], 1, mixture)
+    for domain, share in ((0, 0.5), (2, 0.3), (5, 0.2)):
+        assert np.abs(shares_of_prefixes(corpus, mixed.documents, domain)[300:] - share).max() < 0.005
+    assert mixed.exhausted == "general"
+    assert lengths[mixed.documents].sum() == pytest.approx(3 * held[5] / 0.2, rel=0.01)
+    counts = np.bincount(mixed.documents, minlength=3000)
+    assert counts[corpus["domains"] == 5].min() >= 2 and counts[corpus["domains"] == 5].max() == 3
+    assert mixed.repeats.sum() == len(mixed.documents) - (counts > 0).sum()
+    total = int(3 * held[5] / 0.2)
+    _, (budget,) = budgets_of(corpus, [total - 5000], mixture=mixture)
+    unique = set(mixed.documents[: budget.documents].tolist())
+    again = lengths[mixed.documents[: budget.documents]].sum() - sum(lengths[index] for index in unique)
+    assert budget.repeated == again + sum(corpus["repeated"][index] for index in unique)
+    with pytest.raises(BudgetError, match=r"until general runs out of documents.*data\.mixture\.max_epochs"):
+        budgets_of(corpus, [total + 100_000], mixture=mixture)
+
+
+def test_temperature_lifts_small_domains(corpus):
+    lengths = corpus["kind_counts"].sum(axis=1)
+    held = {domain: lengths[corpus["domains"] == domain].sum() for domain in (0, 2, 5)}
+    mixed = document_order(lengths, corpus["domains"], 1, MixtureConfig(temperature=2, max_epochs=2))
+    expected = held[5] ** 0.5 / sum(tokens**0.5 for tokens in held.values())
+    assert mixed.shares["general"] == pytest.approx(expected)
+    assert shares_of_prefixes(corpus, mixed.documents, 5)[-1] == pytest.approx(expected, abs=0.005)
+
+
+def test_a_cap_limits_a_domain(corpus):
+    lengths = corpus["kind_counts"].sum(axis=1)
+    mixed = document_order(lengths, corpus["domains"], 1, MixtureConfig(max_tokens={"chip_design": 50_000}))
+    of_chips = lengths[mixed.documents][corpus["domains"][mixed.documents] == 0].sum()
+    assert 49_000 < of_chips <= 50_000
+    assert (
+        lengths[mixed.documents][corpus["domains"][mixed.documents] == 2].sum() == lengths[corpus["domains"] == 2].sum()
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"chip_design": 1, "embedded": 1}, "says nothing of general"),
+        ({"chip_design": 1, "embedded": 1, "general": 1, "cad_3d": 1}, "wants cad_3d, and no document is of it"),
+    ],
+)
+def test_a_mixture_must_fit_the_data(corpus, weights, message):
+    with pytest.raises(BudgetError, match=message):
+        budgets_of(corpus, [1000], mixture=MixtureConfig(weights=weights))
+    _, budgets = budgets_of(
+        corpus, [9000], mixture=MixtureConfig(weights={"chip_design": 1, "embedded": 0, "general": 0})
+    )
+    assert list(budgets[0].tokens) == ["chip_design"]
 
 
 def test_short_data_is_refused_with_the_missing_tokens(corpus):
