@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+DOMAIN_WINDOW = 8
+"""Steps among which packs are dealt by domain: their costs are neighbours, so a few steps cost little balance."""
+
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
     """Pack documents, longest first, each into the open pack that it fills best.
@@ -56,22 +59,37 @@ def pack_cost(lengths: np.ndarray, crossover: int) -> float:
     return float(lengths.sum() + (lengths**2).sum() / crossover)
 
 
-def deal_steps(costs: Sequence[float], packs_per_step: int, seed: Sequence[int]) -> list[list[int]]:
+def deal_steps(
+    costs: Sequence[float], packs_per_step: int, seed: Sequence[int], domains: Sequence[int] | None = None
+) -> list[list[int]]:
     """Group packs of similar cost into steps, in seeded order.
 
-    Within a step the dearest comes first, so that packs which run at the same time on different ranks cost alike. The
-    cheapest packs make up the last step when they do not divide evenly.
+    With several domains, the packs of `DOMAIN_WINDOW` steps of similar cost are dealt so that each of these steps gets
+    packs of all domains. Within a step the dearest comes first, so that packs which run at the same time on different
+    ranks cost alike. The cheapest packs make up the last step when they do not divide evenly.
 
     Args:
         costs: cost of each pack.
         packs_per_step: P.
         seed: decides the order of the full steps.
+        domains: domain index that most tokens of each pack belong to.
 
     Returns:
         Steps as lists of pack indices; all but the last are full.
     """
-    dearest_first = np.argsort(-np.asarray(costs), kind="stable").tolist()
-    steps = [dearest_first[start : start + packs_per_step] for start in range(0, len(costs), packs_per_step)]
-    full = steps[:-1] if steps and len(steps[-1]) < packs_per_step else steps
-    order = np.random.default_rng(list(seed)).permutation(len(full)).tolist()
-    return [full[index] for index in order] + steps[len(full) :]
+    dearest_first = np.argsort(-np.asarray(costs), kind="stable")
+    num_full = len(costs) // packs_per_step
+    window = DOMAIN_WINDOW if domains is not None and len(set(domains)) > 1 else 1
+    steps: list[list[int]] = []
+    for begin in range(0, num_full, window):
+        size = min(window, num_full - begin)
+        packs = dearest_first[begin * packs_per_step : (begin + size) * packs_per_step]
+        if domains is not None and size > 1:
+            by_domain = packs[np.argsort(np.asarray(domains)[packs], kind="stable")]
+            columns = by_domain.reshape(packs_per_step, size).T
+            steps += [sorted(column.tolist(), key=lambda pack: (-costs[pack], pack)) for column in columns]
+        else:
+            steps += [packs[start : start + packs_per_step].tolist() for start in range(0, len(packs), packs_per_step)]
+    order = np.random.default_rng(list(seed)).permutation(num_full).tolist()
+    rest = dearest_first[num_full * packs_per_step :].tolist()
+    return [steps[index] for index in order] + ([rest] if rest else [])

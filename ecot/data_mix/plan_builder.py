@@ -24,7 +24,7 @@ from ecot.data_mix.plan import COUNT_COLUMNS, PLAN_JSON, PLAN_PARQUET, PackPlan,
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_writer import write_text
 
-FORMAT = "1"
+FORMAT = "2"
 _SCHEMA = pa.schema(
     [
         ("documents", pa.list_(pa.int32())),
@@ -78,9 +78,16 @@ def _segment_steps(
     packing = config.packing
     packs = [documents[members] for members in best_fit_decreasing(store.lengths[documents], packing.pack_tokens)]
     costs = [pack_cost(store.lengths[pack], packing.attention_crossover) for pack in packs]
-    steps = [[packs[index].tolist() for index in step] for step in deal_steps(costs, packing.packs_per_step, seed)]
+    domains = [_main_domain(store, pack) for pack in packs]
+    dealt = deal_steps(costs, packing.packs_per_step, seed, domains)
+    steps = [[packs[index].tolist() for index in step] for step in dealt]
     steps[-1] += [[] for _ in range(packing.packs_per_step - len(steps[-1]))]
     return steps
+
+
+def _main_domain(store: DocumentStore, pack: np.ndarray) -> int:
+    """The domain that most tokens of a pack belong to."""
+    return int(np.bincount(store.domains[pack], weights=store.lengths[pack]).argmax())
 
 
 def _place(
@@ -134,7 +141,10 @@ def _header(
         "pad_id": store.manifest["pad_id"],
         "store_key": store.key,
         "budgets": [asdict(budget) for budget in planned],
-        "balance": balance(table.column("cost").to_numpy(), config.packing.packs_per_step),
+        "balance": {
+            **balance(table.column("cost").to_numpy(), config.packing.packs_per_step),
+            **domain_deviation(np.stack(table.column("counts").to_numpy()), config.packing.packs_per_step),
+        },
     }
     documents = table.column("documents").combine_chunks()
     header["hash"] = plan_hash(header, documents.values.to_numpy(), documents.offsets.to_numpy())
@@ -149,6 +159,22 @@ def balance(costs: np.ndarray, packs_per_step: int) -> dict[str, float]:
         return {"mean": 1.0, "worst": 1.0}
     ratio = full.max(axis=1) / full.mean(axis=1)
     return {"mean": float(ratio.mean()), "worst": float(ratio.max())}
+
+
+def domain_deviation(counts: np.ndarray, packs_per_step: int) -> dict[str, float]:
+    """How far the domain shares of full steps are from the plan's: the largest difference, on average and at worst.
+
+    Args:
+        counts: [packs, domains * kinds] tokens.
+        packs_per_step: P.
+    """
+    tokens = counts.reshape(-1, packs_per_step, len(DOMAINS), len(KINDS)).sum(axis=3, dtype=np.float64)
+    full = tokens[(tokens.sum(axis=2) > 0).all(axis=1)].sum(axis=1)
+    if len(full) == 0:
+        return {"domain_mean": 0.0, "domain_worst": 0.0}
+    whole = tokens.sum(axis=(0, 1)) / tokens.sum()
+    largest = np.abs(full / full.sum(axis=1, keepdims=True) - whole).max(axis=1)
+    return {"domain_mean": float(largest.mean()), "domain_worst": float(largest.max())}
 
 
 def _write(folder: Path, header: dict[str, Any], table: pa.Table) -> None:

@@ -60,3 +60,22 @@ def test_steps_hold_packs_of_neighbouring_cost_and_the_last_one_the_cheapest():
     assert sorted(costs[steps[-1]]) == [0, 1]
     assert all(list(costs[step]) == sorted(costs[step], reverse=True) for step in steps)
     assert deal_steps(costs, 4, [7, 0]) == steps != deal_steps(costs, 4, [8, 0])
+
+
+def test_steps_of_several_domains_get_packs_of_each():
+    generator = np.random.default_rng(2)
+    costs = generator.normal(1000, 30, 640)
+    domains = generator.choice([0, 2, 5], p=[0.5, 0.3, 0.2], size=640).tolist()
+    steps = deal_steps(costs, 16, [1], domains)
+    plain = deal_steps(costs, 16, [1])
+    assert sorted(index for step in steps for index in step) == list(range(640))
+
+    def deviation(dealt):
+        return np.mean([abs(np.mean([domains[index] == 0 for index in step]) - 0.5) for step in dealt])
+
+    def imbalance(dealt):
+        return np.mean([max(costs[step]) / np.mean(costs[step]) for step in dealt])
+
+    assert deviation(steps) < 0.5 * deviation(plain)
+    assert imbalance(steps) < 1.02 and imbalance(plain) < imbalance(steps)
+    assert all(list(costs[step]) == sorted(costs[step], reverse=True) for step in steps)

@@ -101,7 +101,26 @@ def test_density_and_balance_are_those_of_the_packs(prepared):
         costs = [sum(n + n * n / 99_000 for n in pack) for pack in lengths]
         if all(costs):
             ratios.append(max(costs) / np.mean(costs))
-    assert plan.header["balance"] == pytest.approx({"mean": np.mean(ratios), "worst": max(ratios)}, rel=1e-5)
+    assert plan.header["balance"]["mean"] == pytest.approx(np.mean(ratios), rel=1e-5)
+    assert plan.header["balance"]["worst"] == pytest.approx(max(ratios), rel=1e-5)
+
+
+def test_domain_shares_of_steps_are_reported(prepared):
+    plan, store, deviations = prepared.plan, prepared.train, []
+    whole = np.zeros(6)
+    steps = []
+    for step in range(plan.num_steps):
+        tokens = np.zeros(6)
+        for pack in plan.packs(step):
+            for index in pack.documents:
+                tokens[store.domains[index]] += store.lengths[index]
+        whole += tokens
+        steps.append((tokens, any(pack.is_filler for pack in plan.packs(step))))
+    for tokens, has_filler in steps:
+        if not has_filler:
+            deviations.append(np.abs(tokens / tokens.sum() - whole / whole.sum()).max())
+    assert plan.header["balance"]["domain_mean"] == pytest.approx(np.mean(deviations))
+    assert plan.header["balance"]["domain_worst"] == pytest.approx(max(deviations))
 
 
 def test_short_data_names_the_remedy(run_paths, data_config):
