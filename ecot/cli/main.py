@@ -24,7 +24,7 @@ app = typer.Typer(
         "Face weights ([b]export[/b]) and judged by the same tools ([b]eval[/b], [b]report[/b])."
     ),
 )
-app.add_typer(tasks.app, name="tasks", help="Task bundles: list, verify.")
+app.add_typer(tasks.app, name="tasks", help="Task bundles: import, list, verify.")
 app.add_typer(backends.app, name="backends", help="Real tools: the conformance suite.")
 app.add_typer(data.trajectories_app, name="trajectories", help="Look into trajectory files.")
 app.command("doctor")(doctor.doctor)

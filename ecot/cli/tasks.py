@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,3 +65,20 @@ def verify(source: TasksSource, backend: BackendName = "icarus", as_json: AsJson
         )
     if surprises:
         sys.exit(1)
+
+
+@app.command("import")
+def import_(
+    layout: Annotated[str, typer.Argument(metavar="FORMAT", help="verilog_eval or rtllm.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder in the benchmark's own layout.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the bundles to.")],
+    as_json: AsJson = False,
+) -> None:
+    """Turn a public benchmark into task bundles; `ecot tasks verify` then runs their references."""
+    from ecot.tasks.importers import import_tasks
+
+    ids = import_tasks(layout, folder, out)
+    if as_json:
+        print_json({"tasks": ids, "out": str(out)})
+    else:
+        console.print(f"{len(ids)} tasks written to {out}; check them with: ecot tasks verify {out}")

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ecot.config import Config
+from ecot.data_mix.loss_rules import LossRule
 
 
 class LlamaShape(Config):
@@ -91,6 +92,12 @@ class LossConfig(Config):
     """Weight of answers, the end of the turn included."""
     observation: float = Field(default=0.0, ge=0)
     """Weight of what the tools said; 0 for the code model."""
+    rules: tuple[LossRule, ...] = ()
+    """Refinements by attempt, label and verdict: factors on the weights of the tokens that they match."""
+    impl: Literal["ecot", "liger", "trl", "torch"] = "ecot"
+    """Whose loss runs at the head; the others are there to compare with."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Coefficient of the squared logsumexp of the logits."""
     monitor_observations: bool = True
     """Report the loss on observations also where their weight is 0 (their forward pass of the head is paid)."""
     workspace_bytes: int = Field(default=2**30, ge=2**16)

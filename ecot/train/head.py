@@ -14,13 +14,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ecot.errors import ConfigError
-from ecot.kernels.linear_cross_entropy import ScoredRows, linear_cross_entropy
+from ecot.kernels.linear_cross_entropy import ScoredRows
+from ecot.kernels.linear_cross_entropy.peers import LossFunction, LossName, loss_function
 
 
 class ScoringHead(nn.Linear):
     """An `lm_head` that returns logits, or, given scored rows, their loss without the logits of the others."""
 
+    loss_function: LossFunction
     workspace_bytes: int
+    z_loss: float
 
     def forward(  # type: ignore[override]
         self,
@@ -51,18 +54,27 @@ class ScoringHead(nn.Linear):
             return super().forward(hidden)
         assert labels is not None and weights is not None and groups is not None
         rows = ScoredRows(row_index, labels, weights.float(), groups, num_groups)
-        output = linear_cross_entropy(
+        output = self.loss_function(
             hidden.reshape(-1, hidden.shape[-1]),
             self.weight,
             rows,
             scale=scale,
             workspace_bytes=self.workspace_bytes,
+            z_loss=self.z_loss,
         )
         return output.loss, output.stats_G5
 
 
-def install_scoring_head(model: PreTrainedModel, workspace_bytes: int) -> None:
+def install_scoring_head(
+    model: PreTrainedModel, workspace_bytes: int, *, impl: LossName = "ecot", z_loss: float = 0.0
+) -> None:
     """Give the model's head and forward their second form, in place.
+
+    Args:
+        model: any `*ForCausalLM` with a plain linear head, tied or not.
+        workspace_bytes: largest buffer of logits.
+        impl: whose loss runs (`ecot.kernels.linear_cross_entropy.peers`).
+        z_loss: coefficient of the squared logsumexp.
 
     After it, `model(input_ids, position_ids, ..., row_index=...)` returns (loss, statistics) and any other call works
     as before.
@@ -77,6 +89,8 @@ def install_scoring_head(model: PreTrainedModel, workspace_bytes: int) -> None:
         )
     head.__class__ = ScoringHead
     head.workspace_bytes = workspace_bytes
+    head.loss_function = loss_function(impl)
+    head.z_loss = z_loss
     model.forward = types.MethodType(_scoring_forward, model)
 
 

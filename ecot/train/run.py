@@ -22,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
 from ecot.data_mix.batch import Collator
+from ecot.data_mix.loss_weights import LossWeights, count_touched
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
@@ -72,7 +73,7 @@ def train_rank(
         use_gloo_alone()
     plan = PackPlan.open(paths.plan)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    packs = RankPacks(plan, _collator(config, paths, tokenizer), rank.rank, rank.world_size)
+    packs = RankPacks(plan, _collator(config, plan, paths, tokenizer), rank.rank, rank.world_size)
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     model = build_model(model_config, tokenizer, seed) if model_config.shape else None
     arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
@@ -104,7 +105,7 @@ def train_rank(
             _save, paths=paths, plan=plan, config=config, tokenizer=tokenizer, run_id=run_id, skips=skips
         ),
         on_skip=functools.partial(skips.record, first_rank=rank.rank == 0),
-        workspace_bytes=config.loss.workspace_bytes,
+        loss=config.loss,
         callbacks=[
             plan_callback,
             skips,
@@ -126,16 +127,22 @@ def train_rank(
         sys.exit(EXIT_PREEMPTED)
 
 
-def _collator(config: TrainConfig, paths: RunPaths, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    weights = {
+def _collator(config: TrainConfig, plan: PackPlan, paths: RunPaths, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    kinds = {
         Kind.THINKING: config.loss.thinking,
         Kind.ANSWER: config.loss.answer,
         Kind.OBSERVATION: config.loss.observation,
     }
-    monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
     store = DocumentStore.open(paths.store / "train")
-    pad_id = tokenizer.pad_token_id or 0
-    return Collator(store, weights, monitor=monitor, pad_id=pad_id, layout=config.layout)
+    if config.loss.rules and logger.isEnabledFor(logging.INFO):
+        documents = {index for step in range(plan.num_steps) for pack in plan.packs(step) for index in pack.documents}
+        for rule, touched in zip(
+            config.loss.rules, count_touched(config.loss.rules, store, sorted(documents)), strict=True
+        ):
+            logger.info("loss rule %s (factor %g) touches %d tokens", rule.name or "unnamed", rule.factor, touched)
+    monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
+    weights = LossWeights(kinds, config.loss.rules)
+    return Collator(store, weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0, layout=config.layout)
 
 
 def _arguments(
@@ -228,8 +235,10 @@ def _milestone_record(trainer: EcotTrainer, plan: PackPlan, name: str, counts: d
 
 
 def _quiet_libraries(rank: int) -> None:
-    """Leave the terminal to the progress bar: warnings from rank 0, errors from the others."""
+    """Leave the terminal to the progress bar and to what rank 0 has to say: our own notes, others' warnings."""
     level = logging.WARNING if rank == 0 else logging.ERROR
+    if rank == 0:
+        logging.getLogger("ecot").setLevel(logging.INFO)
     for name in ("transformers", "trl", "datasets", "DeepSpeed", "deepspeed", "torch.distributed"):
         logging.getLogger(name).setLevel(level)
     # It warns that the accumulation comes from DeepSpeed's configuration, where we set it.

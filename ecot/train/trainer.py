@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trl import SFTTrainer
 
+from ecot.train.config import LossConfig
 from ecot.train.distributed import sum_over_ranks
 from ecot.train.head import install_scoring_head
 from ecot.train.schedule import PlanSchedule
@@ -34,7 +35,7 @@ class EcotTrainer(SFTTrainer):
         factor: Callable[[int], float],
         save: Callable[[EcotTrainer], None],
         on_skip: Callable[[int], None],
-        workspace_bytes: int,
+        loss: LossConfig,
         **kwargs: Any,
     ) -> None:
         """Build on `SFTTrainer`.
@@ -45,12 +46,12 @@ class EcotTrainer(SFTTrainer):
             factor: plan step -> share of the peak learning rate.
             save: writes a checkpoint of the present step; called by all ranks.
             on_skip: told the number (from 1) of a step that was skipped; called by all ranks.
-            workspace_bytes: largest buffer of logits in the loss.
+            loss: which loss runs at the head, and in how much memory.
             kwargs: as for `SFTTrainer`.
         """
         super().__init__(*args, **kwargs)
         # After SFTTrainer's own patch of the model's forward, which it replaces.
-        install_scoring_head(self.model, workspace_bytes)
+        install_scoring_head(self.model, loss.workspace_bytes, impl=loss.impl, z_loss=loss.z_loss)
         self.loader = loader
         self.factor = factor
         self.save = save

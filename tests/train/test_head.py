@@ -85,3 +85,27 @@ def test_a_head_with_a_bias_is_refused():
     model.lm_head = torch.nn.Linear(32, 64)
     with pytest.raises(ConfigError, match="only a linear head without bias"):
         install_scoring_head(model, workspace_bytes=2**16)
+
+
+@pytest.mark.parametrize("impl", ["torch", "trl", "ecot"])
+def test_the_losses_of_others_agree_at_the_head(impl):
+    """Same inputs, per-token weights, every loss that runs on a CPU: same loss and gradients as ours in float64."""
+    results = {}
+    for name in ("ecot", impl):
+        model = make_model("llama", False).double()
+        install_scoring_head(model, workspace_bytes=2**16, impl=name, z_loss=0.0)
+        ids = torch.arange(20)[None] % 64
+        loss, stats = model(
+            input_ids=ids,
+            position_ids=torch.arange(20)[None],
+            row_index=torch.arange(3, 15),
+            labels=ids[0, 4:16],
+            weights=torch.linspace(0.1, 1.5, 12),
+            groups=torch.arange(12) % 3,
+            num_groups=3,
+            scale=0.25,
+        )
+        loss.backward()
+        results[name] = (loss.detach(), stats, model.lm_head.weight.grad, model.model.embed_tokens.weight.grad)
+    for ours, other in zip(results["ecot"], results[impl], strict=True):
+        torch.testing.assert_close(other.float(), ours.float(), rtol=1e-5, atol=1e-7)
