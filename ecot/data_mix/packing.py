@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
+
+from ecot.kernels.packing.bins import best_fit_decreasing as best_fit_bins
 
 DOMAIN_WINDOW = 8
 """Steps among which packs are dealt by domain: their costs are neighbours, so a few steps cost little balance."""
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
-    """Pack documents, longest first, each into the open pack that it fills best.
+    """Pack documents, longest first, each into the open pack that it fills best (`ecot.kernels.packing.bins`).
 
-    Ties go to the lower document index, and among packs of equal space to the one opened last.
+    Equal lengths keep their order, and of packs of equal space the one that got it last is used first.
 
     Args:
         lengths: [n] tokens of each document, each in 1..capacity.
@@ -22,32 +23,12 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
 
     Returns:
         Packs as lists of indices into `lengths`, in order of opening.
+
+    Raises:
+        ValueError: a length is not in 1..capacity.
     """
-    assert len(lengths) == 0 or (lengths.min() > 0 and lengths.max() <= capacity)
-    packs: list[list[int]] = []
-    by_space: dict[int, list[int]] = {}
-    spaces: list[int] = []  # the distinct spaces left, ascending: at most `capacity` of them, whatever n is
-    for index in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[index])
-        place = bisect_left(spaces, length)
-        if place == len(spaces):
-            pack, space = len(packs), capacity
-            packs.append([])
-        else:
-            space = spaces[place]
-            open_packs = by_space[space]
-            pack = open_packs.pop()
-            if not open_packs:
-                del by_space[space]
-                spaces.pop(place)
-        packs[pack].append(index)
-        left = space - length
-        if left:
-            if left not in by_space:
-                by_space[left] = []
-                spaces.insert(bisect_left(spaces, left), left)
-            by_space[left].append(pack)
-    return packs
+    bins = best_fit_bins(lengths, capacity)
+    return [bins[index].tolist() for index in range(bins.num_bins)]
 
 
 def pack_cost(lengths: np.ndarray, crossover: int) -> float:
