@@ -49,7 +49,7 @@ class Provider:
         return loss.detach(), d_hidden, d_weight
 
 
-def ecot(workspace_bytes: int) -> Loss:
+def ecot(workspace_bytes: int | None = None) -> Loss:
     def loss(case: Case) -> Tensor:
         scale = 1 / case.rows.num_rows
         return linear_cross_entropy(
@@ -154,9 +154,9 @@ CCE = {"package": "cut_cross_entropy", "install": "pip install git+https://githu
 QUACK = {"package": "quack", "install": "pip install quack-kernels"}
 
 PROVIDERS = [
-    Provider("ecot", ecot(1 << 30), ("cuda", "cpu")),
+    Provider("ecot", ecot(), ("cuda", "cpu")),
     Provider("ecot, 256 MiB workspace", ecot(1 << 28)),
-    Provider("ecot, 16 MiB workspace", ecot(1 << 24), ("cpu",)),
+    Provider("ecot, 1 GiB workspace", ecot(1 << 30), ("cpu",)),
     Provider("full logits", full_logits, ("cuda", "cpu")),
     Provider("full logits, compacted", compacted_logits, ("cuda", "cpu")),
     Provider("torch, chunked", torch_chunked, ("cuda", "cpu")),

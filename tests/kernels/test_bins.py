@@ -50,7 +50,8 @@ def test_bins_are_within_three_thousandths_of_the_volume_bound(mean, capacity):
 
 def test_bounds_and_edges():
     assert volume_bound([3, 3, 3], 4) == 3 and volume_bound([], 4) == 0
-    assert best_fit_decreasing([], 4).num_bins == 0
+    nothing = best_fit_decreasing([], 4)
+    assert nothing.num_bins == 0 and nothing.fill([]).tolist() == []
     packed = best_fit_decreasing([4, 2, 2], 4)
     assert packed.num_bins == 2 and packed[-1].tolist() == [1, 2] and packed.fill([4, 2, 2]).tolist() == [4, 4]
     with pytest.raises(IndexError):

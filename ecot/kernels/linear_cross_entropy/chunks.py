@@ -11,9 +11,16 @@ import torch
 
 DEFAULT_WORKSPACE_BYTES = 1 << 30
 """1 GiB: 6,990 rows of the 32B's 76,800 logits in bf16."""
+CPU_WORKSPACE_BYTES = 1 << 25
+"""32 MiB: larger tiles fall out of the caches and gain nothing on a CPU."""
 
 _TILE_ROWS = 128
 _TILE_COLUMNS = 256
+
+
+def default_workspace_bytes(device: torch.device) -> int:
+    """The bound on logits in memory where the caller gives none."""
+    return CPU_WORKSPACE_BYTES if device.type == "cpu" else DEFAULT_WORKSPACE_BYTES
 
 
 def num_multiprocessors(device: torch.device) -> int:

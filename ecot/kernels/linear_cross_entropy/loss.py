@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ecot.kernels.linear_cross_entropy.chunks import DEFAULT_WORKSPACE_BYTES, choose_chunk_rows, num_multiprocessors
+from ecot.kernels.linear_cross_entropy.chunks import choose_chunk_rows, default_workspace_bytes, num_multiprocessors
 from ecot.kernels.linear_cross_entropy.op import linear_cross_entropy_op
 from ecot.kernels.linear_cross_entropy.rows import LossOutput, ScoredRows
 
@@ -20,7 +20,7 @@ def linear_cross_entropy(
     rows: ScoredRows,
     *,
     scale: Tensor | float = 1.0,
-    workspace_bytes: int = DEFAULT_WORKSPACE_BYTES,
+    workspace_bytes: int | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     implementation: Implementation = "auto",
@@ -36,7 +36,7 @@ def linear_cross_entropy(
         rows: what is scored. No rows give a zero loss with zero gradients.
         scale: constant factor, folded into the gradients in float32; a tensor on the device avoids a transfer. It gets
             no gradient.
-        workspace_bytes: bound on the logits in memory, in bytes.
+        workspace_bytes: bound on the logits in memory, in bytes; 1 GiB if not given, 32 MiB on the CPU.
         z_loss: coefficient of the squared logsumexp (PaLM, arXiv 2204.02311, section 5).
         softcap: logits become softcap * tanh(logits / softcap) (Gemma 2, arXiv 2408.00118); 0 for none.
         implementation: `auto` is Triton on CUDA and torch elsewhere.
@@ -66,8 +66,10 @@ def linear_cross_entropy(
     return LossOutput(loss, stats.detach())
 
 
-def _chunk_rows(num_rows: int, weight_VD: Tensor, dtype: torch.dtype, workspace_bytes: int) -> int:
+def _chunk_rows(num_rows: int, weight_VD: Tensor, dtype: torch.dtype, workspace_bytes: int | None) -> int:
     vocab, width = weight_VD.shape
+    if workspace_bytes is None:
+        workspace_bytes = default_workspace_bytes(weight_VD.device)
     processors = num_multiprocessors(weight_VD.device)
     return choose_chunk_rows(num_rows, vocab, width, dtype.itemsize, workspace_bytes, processors)
 

@@ -13,7 +13,6 @@ from typing import Literal, Protocol, get_args
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from ecot.kernels.linear_cross_entropy.chunks import DEFAULT_WORKSPACE_BYTES
 from ecot.kernels.linear_cross_entropy.loss import linear_cross_entropy
 from ecot.kernels.linear_cross_entropy.reference import group_sums
 from ecot.kernels.linear_cross_entropy.rows import LossOutput, ScoredRows
@@ -34,7 +33,7 @@ class LossFunction(Protocol):
         rows: ScoredRows,
         *,
         scale: Tensor | float = 1.0,
-        workspace_bytes: int = DEFAULT_WORKSPACE_BYTES,
+        workspace_bytes: int | None = None,
         z_loss: float = 0.0,
         softcap: float = 0.0,
     ) -> LossOutput:
@@ -67,7 +66,7 @@ class _PeerLoss:
         rows: ScoredRows,
         *,
         scale: Tensor | float = 1.0,
-        workspace_bytes: int = DEFAULT_WORKSPACE_BYTES,
+        workspace_bytes: int | None = None,
         z_loss: float = 0.0,
         softcap: float = 0.0,
     ) -> LossOutput:

@@ -61,7 +61,7 @@ def best_fit_decreasing(lengths: ArrayLike, capacity: int) -> Bins:
     Raises:
         ValueError: a length is not in 1..capacity; says which.
     """
-    sizes = np.asarray(lengths)
+    sizes = np.asarray(lengths, np.int64)
     if sizes.size == 0:
         return Bins(np.empty(0, np.int64), np.zeros(1, np.int64))
     wrong = np.flatnonzero((sizes < 1) | (sizes > capacity))
@@ -71,10 +71,14 @@ def best_fit_decreasing(lengths: ArrayLike, capacity: int) -> Bins:
             f"documents first ({len(wrong)} in all)"
         )
     order = _stable_order(capacity - sizes, capacity)
-    distinct, counts = np.unique(sizes, return_counts=True)
-    runs = zip(distinct[::-1].tolist(), counts[::-1].tolist(), strict=True)
-    bins, placed, num_bins = _place(runs, capacity)
-    bin_of = np.repeat(np.asarray(bins, np.int64), np.asarray(placed, np.int64))
+    counts = np.bincount(sizes)
+    distinct = np.flatnonzero(counts)[::-1]
+    runs = zip(distinct.tolist(), counts[distinct].tolist(), strict=True)
+    used, steps, num_bins = _place(runs, capacity)
+    needed, each, last = np.array(steps, np.int64).T
+    placed = np.repeat(each, needed)
+    placed[np.cumsum(needed) - 1] = last
+    bin_of = np.repeat(np.array(used, np.int64), placed)
     by_bin = _stable_order(bin_of, num_bins)
     offsets = np.zeros(num_bins + 1, np.int64)
     np.cumsum(np.bincount(bin_of, minlength=num_bins), out=offsets[1:])
@@ -91,48 +95,51 @@ def _stable_order(keys: NDArray[np.int64], largest: int) -> NDArray[np.int64]:
     return low[np.argsort((keys >> 16).astype(np.uint16)[low], kind="stable")]
 
 
-def _place(runs: Iterable[tuple[int, int]], capacity: int) -> tuple[list[int], list[int], int]:
-    """Bins in the order they are used, how many documents each takes then, and the number of bins.
+def _place(runs: Iterable[tuple[int, int]], capacity: int) -> tuple[list[int], list[tuple[int, int, int]], int]:
+    """Place runs of equal documents, all that fit into bins of one space at a time.
 
     Args:
         runs: (length, count), by falling length.
         capacity: tokens per bin.
+
+    Returns:
+        The bins in the order in which they are used; for each step how many bins it uses, how many documents each of
+        them takes, and how many the last one takes; and the number of bins.
     """
     with_space: list[list[int]] = [[] for _ in range(capacity + 1)]
     fitting: list[int] = []  # spaces >= length that some bin has, the smallest last
     smallest_seen = capacity
-    bins: list[int] = []
-    placed: list[int] = []
+    all_used: list[int] = []
+    steps: list[tuple[int, int, int]] = []
     num_bins = 0
     for length, count in runs:
         fitting += [space for space in range(smallest_seen - 1, length - 1, -1) if with_space[space]]
         smallest_seen = length
         while count:
-            if fitting:
-                space = fitting[-1]
-                available = with_space[space]
-                each = space // length
-                needed = min(-(-count // each), len(available))
-                used = available[: -needed - 1 : -1]
-                del available[-needed:]
-                if not available:
-                    fitting.pop()
-            else:
-                space = capacity
-                each = space // length
-                needed = -(-count // each)
+            space = fitting[-1] if fitting else capacity
+            each = space // length
+            needed = -(-count // each)
+            if not fitting:
                 used = list(range(num_bins, num_bins + needed))
                 num_bins += needed
+            elif needed < len(with_space[space]):
+                used = with_space[space][: -needed - 1 : -1]
+                del with_space[space][-needed:]
+            else:
+                used = with_space[space][::-1]
+                needed = len(used)
+                with_space[space].clear()
+                fitting.pop()
             last = min(each, count - (needed - 1) * each)
-            bins += used
-            placed += [each] * (needed - 1)
-            placed.append(last)
+            all_used += used
+            steps.append((needed, each, last))
             count -= (needed - 1) * each + last
-            if needed > 1:
-                with_space[space - each * length] += used[:-1]
-            # The last bin may have room for more of this length; then nothing has less space that fits.
+            if last == each:
+                with_space[space - each * length] += used
+                continue
+            # The documents are at an end; the last bin has room for more of them, and no other so little that fits.
+            with_space[space - each * length] += used[:-1]
             left = space - last * length
             with_space[left].append(used[-1])
-            if left >= length:
-                fitting.append(left)
-    return bins, placed, num_bins
+            fitting.append(left)
+    return all_used, steps, num_bins
