@@ -242,8 +242,8 @@ def load_model(folder: Path, device: str) -> PreTrainedModel:
         raise ConfigError("eval.device is cuda but torch sees no GPU; set eval.device: auto")
     hf_logging.disable_progress_bar()
     target = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=ATTENTION)
-    return model.to(target).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=ATTENTION, device_map=target)
+    return model.eval()
 
 
 def _milestone(export: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from ecot.cli.main import app
 from ecot.errors import ConfigError
 from ecot.eval.results import read_results
 
+pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
+
 RUNNER = CliRunner()
 
 

@@ -22,6 +22,8 @@ from ecot.train.config import LossConfig
 from ecot.trajectories import Provenance, Role
 from ecot.trajectory_io import read_trajectories
 
+pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
+
 
 def evaluation(run, tasks, backend, **settings):
     config = EvalConfig.model_validate({"max_new_tokens": 160, "device": "cpu", **settings})

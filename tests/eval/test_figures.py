@@ -14,6 +14,8 @@ from ecot.eval.report.plots import label_chart, length_chart, scaling_chart
 from ecot.outcomes import Label
 from ecot.segments import Kind
 
+pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
+
 
 def luminance(colour):
     """WCAG 2.2, relative luminance."""
@@ -117,7 +119,7 @@ def test_bars_carry_their_counts():
 def test_curves_show_the_losses_at_milestones():
     curve = Curve(Kind.THINKING, ((1000, 7.0), (2000, 5.0), (3000, 4.0)), ((1500, 6.25), (3000, 4.75)))
     chart = scaling_chart([curve])
-    assert {"6.25", "4.75", "Thinking"} <= set(texts(chart.wide))
+    assert {"6.25", "4.75", "Thinking", "trained tokens"} <= set(texts(chart.wide))
     assert "Thinking: 6.250 at 1.5K, 4.750 at 3K" in chart.description
 
 

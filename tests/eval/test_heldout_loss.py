@@ -12,6 +12,8 @@ from ecot.eval.heldout_loss import pack_documents, score_heldout
 from ecot.segments import Kind
 from ecot.train.config import LossConfig
 
+pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
+
 
 def losses_one_by_one(folder, store):
     """(kind, attempt) -> list of (nll, hit), from full logits of each document alone."""

@@ -12,6 +12,8 @@ from ecot.eval.report.page import render_page, write_report
 from ecot.eval.report.record import read_record
 from ecot.run_paths import RunPaths
 
+pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
+
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 

@@ -24,6 +24,7 @@ from ecot.eval.report.palette import COLOURS
 WIDE, NARROW = 840, 350
 """Widths in CSS pixels; a unit of the drawing is a pixel."""
 FONT_SIZE = 12
+"""In pixels, at both widths."""
 
 _STAND_INS = {name: f"#{0xEC0700 + index:06x}" for index, name in enumerate(COLOURS)}
 """Colours that occur nowhere else."""

@@ -115,9 +115,9 @@ def _labels(record: RunRecord) -> dict[str, Any] | None:
     return {
         "chart": plots.label_chart("labels", "attempts of training trajectories", named["train"]),
         "tables": [
-            tables.label_table(f"Labels per attempt, {split} trajectories", "attempt", rows)
-            for split, rows in named.items()
-            if rows
+            tables.label_table(f"Labels per attempt, {words} trajectories", "attempt", named[split])
+            for split, words in (("train", "training"), ("heldout", "held-out"))
+            if named[split]
         ],
         "synthesis": record.synthesis,
     }

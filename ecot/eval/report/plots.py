@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ecot.eval.report.charts import NARROW, WIDE, Chart, colour, compact, make_chart, quiet_axes
+from ecot.eval.report.charts import FONT_SIZE, NARROW, WIDE, Chart, colour, compact, make_chart, quiet_axes
 from ecot.eval.report.figures import Curve, Lengths
 from ecot.eval.report.palette import kind_colour, label_colour
 from ecot.outcomes import Label
@@ -26,8 +26,7 @@ def scaling_chart(curves: Sequence[Curve]) -> Chart:
         panels = _panels(figure, len(curves), narrow, share_y=True)
         for axes, curve in zip(panels, curves, strict=True):
             _draw_curve(axes, curve)
-        panels[0].set_ylabel("nats per token")
-        panels[-1].set_xlabel("trained tokens")
+        _name_axes(figure, "trained tokens", "nats per token")
 
     said = []
     for curve in curves:
@@ -48,7 +47,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         axes.plot(tokens, losses, color=shade, linewidth=2, marker="o", markersize=6)
         for number, (x, y) in enumerate(curve.heldout):
             side = "right" if number == len(curve.heldout) - 1 else "center"
-            axes.annotate(f"{y:.3g}", (x, y), (0, 9), textcoords="offset points", ha=side, color=colour("ink"))
+            axes.annotate(f"{y:#.3g}", (x, y), (0, 9), textcoords="offset points", ha=side, color=colour("ink"))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -127,8 +126,7 @@ def length_chart(lengths: Sequence[Lengths]) -> Chart:
             axes.xaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             quiet_axes(axes, "y")
-        panels[0].set_ylabel("turns")
-        panels[-1].set_xlabel("tokens (log scale)")
+        _name_axes(figure, "tokens (log scale)", "turns")
 
     said = (
         f"{_NAMES[entry.kind]}: half between {entry.quantile(0.25):,} and {entry.quantile(0.75):,}, median "
@@ -142,3 +140,8 @@ def length_chart(lengths: Sequence[Lengths]) -> Chart:
 def _panels(figure: Figure, count: int, narrow: bool, share_y: bool) -> list[Axes]:
     shape = (count, 1) if narrow else (1, count)
     return list(figure.subplots(*shape, sharey=share_y, sharex=narrow, squeeze=False).flat)
+
+
+def _name_axes(figure: Figure, x: str, y: str) -> None:
+    figure.supxlabel(x, size=FONT_SIZE, color=colour("muted"))
+    figure.supylabel(y, size=FONT_SIZE, color=colour("muted"))
