@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ecot.data_mix.batch import Collator
 from ecot.data_mix.groups import NUM_GROUPS, decode_group
+from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.packing import best_fit_decreasing
 from ecot.data_mix.plan import Pack
 from ecot.data_mix.store import DocumentStore
@@ -66,14 +67,14 @@ def score_heldout(
     Args:
         model: with attention that keeps packed documents apart. Its head becomes a scoring head, so generate first.
         store: the held-out documents.
-        loss: the run's weights per kind, for the overall `loss`; kinds of weight 0 are monitored.
+        loss: the run's weights and rules, for the overall `loss`; tokens of weight 0 are monitored.
         pack_tokens: tokens scored at once; no document is longer.
         pad_id: fills packs up.
         progress: told packs done and packs in all.
     """
     install_scoring_head(model, loss.workspace_bytes)
-    weights = {Kind.THINKING: loss.thinking, Kind.ANSWER: loss.answer, Kind.OBSERVATION: loss.observation}
-    collator = Collator(store, weights, monitor=set(weights), pad_id=pad_id)
+    kinds = {Kind.THINKING: loss.thinking, Kind.ANSWER: loss.answer, Kind.OBSERVATION: loss.observation}
+    collator = Collator(store, LossWeights(kinds, loss.rules), monitor=set(kinds), pad_id=pad_id)
     packs = pack_documents(store, pack_tokens)
     sums_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=model.device)
     with torch.no_grad():

@@ -79,6 +79,16 @@ def test_weights_of_the_run_enter_the_overall_loss_only(run, exports):
     assert weighted.means == pytest.approx(plain.means, rel=1e-6)
 
 
+def test_rules_of_the_run_enter_the_overall_loss(run, exports):
+    store = DocumentStore.open(run.paths.store / "heldout")
+    loss = LossConfig.model_validate({"rules": [{"factor": 0, "min_attempt": 2}]})
+    result = score_heldout(load_model(exports["fresh"], "cpu"), store, loss, 512, pad_id=0)
+    first = [g for g in result.groups if g.attempt == 1 and g.kind in ("thinking", "answer")]
+    tokens = sum(group.tokens for group in first)
+    assert result.means["loss"] == pytest.approx(sum(g.loss * g.tokens for g in first) / tokens, rel=1e-5)
+    assert {group.attempt for group in result.groups} == {1, 2}  # the others are measured all the same
+
+
 def test_every_document_is_in_one_pack(run):
     store = DocumentStore.open(run.paths.store / "heldout")
     packs = pack_documents(store, 512)
