@@ -8,10 +8,11 @@ share its span.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ecot.data_mix.encoder import TokenisedText
 from ecot.segments import SUPERVISED_KINDS, Kind, Run, merge_runs
 
 
@@ -33,40 +34,37 @@ class Aligned(NamedTuple):
     """Start of a supervised turn (a character) that lies inside a token; None when each begins with a token."""
 
 
-def align(encoding: Any, spans: Sequence[Span], turn_starts: Sequence[int]) -> Aligned:
-    """Give each token of a `tokenizers.Encoding` the kind and attempt of its characters.
+def align(text: TokenisedText, spans: Sequence[Span], turn_starts: Sequence[int]) -> Aligned:
+    """Give each token the kind and attempt of its characters.
 
     Only tokens at the ends of spans are looked up: reading the offsets of all costs more than everything else here.
 
     Args:
-        encoding: made without a post-processor, which might trim white space off offsets.
+        text: the tokens.
         spans: from character 0 to the end of the text.
         turn_starts: characters at which supervised turns begin.
     """
     joined = join_spans(spans)
-    edges = [encoding.char_to_token(span.end) for span in joined[:-1]]
-    starts = [encoding.char_to_token(start) for start in turn_starts]
-    if None in edges or None in starts:  # a normaliser dropped a character, so no token holds it
-        return align_offsets(np.array(encoding.offsets, np.int64).reshape(-1, 2), spans, turn_starts)
-    inside = [encoding.token_to_chars(edge)[0] < span.end for edge, span in zip(edges, joined, strict=False)]
+    edges = text.locate([span.end for span in joined[:-1]])
+    starts = text.locate(turn_starts)
+    if edges is None or starts is None:  # a normaliser dropped a character, so no token holds it
+        return align_offsets(text.offsets(), spans, turn_starts)
     runs: list[Run] = []
     straddling, position, number = 0, 0, 0
     while number < len(joined):
-        end = edges[number] if number < len(edges) else len(encoding)
+        end = edges[number].token if number < len(edges) else len(text.ids)
         runs.append(Run(max(0, end - position), joined[number].kind, joined[number].attempt))
         position = max(position, end)
         number += 1
-        if number <= len(edges) and inside[number - 1]:
+        if number <= len(edges) and edges[number - 1].inside:
             covered = [joined[number - 1], joined[number]]
-            while number < len(edges) and inside[number] and edges[number] == end:
+            while number < len(edges) and edges[number] == (end, True):
                 number += 1
                 covered.append(joined[number])
             kind, attempt = _segment_of(covered)
             runs.append(Run(1, kind, attempt))
             position, straddling = end + 1, straddling + 1
-    crossed = [
-        start for start, token in zip(turn_starts, starts, strict=True) if encoding.token_to_chars(token)[0] < start
-    ]
+    crossed = [start for start, place in zip(turn_starts, starts, strict=True) if place.inside]
     return Aligned(tuple(merge_runs(runs)), straddling, crossed[0] if crossed else None)
 
 

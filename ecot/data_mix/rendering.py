@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ecot.data_mix.alignment import Span, align
 from ecot.data_mix.config import ObservationRole, PastThinking
+from ecot.data_mix.encoder import TextEncoder, TokenisedText
 from ecot.data_mix.layout import LayoutFinder
 from ecot.data_mix.skeleton import render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
@@ -60,11 +60,7 @@ class Renderer:
         self.observation_role = observation_role
         self.past_thinking = past_thinking
         self._layouts = LayoutFinder(tokenizer, past_thinking)
-        # A copy of our own: without a post-processor (some trim white space off offsets), truncation or padding.
-        self._encoder = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._encoder.post_processor = None
-        self._encoder.no_truncation()
-        self._encoder.no_padding()
+        self.encoder = TextEncoder(tokenizer)
 
     def documents(self, messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
         """The conversations that a trajectory is trained as: itself, or with `expand` one per assistant turn.
@@ -118,17 +114,17 @@ class Renderer:
 
     def encode(self, renderings: Sequence[Rendering]) -> list[Encoded | DataError]:
         """Token ids and runs of each rendering; an error in place of one whose tokens differ from inference's."""
-        encodings = self._encoder.encode_batch([r.text for r in renderings], add_special_tokens=False)
-        return [self._encode(*pair) for pair in zip(renderings, encodings, strict=True)]
+        texts = self.encoder.encode([rendering.text for rendering in renderings])
+        return [self._encode(*pair) for pair in zip(renderings, texts, strict=True)]
 
-    def _encode(self, rendering: Rendering, encoding: Any) -> Encoded | DataError:
-        aligned = align(encoding, rendering.spans, rendering.turn_starts)
+    def _encode(self, rendering: Rendering, text: TokenisedText) -> Encoded | DataError:
+        aligned = align(text, rendering.spans, rendering.turn_starts)
         if aligned.crossed_turn is not None:
             return DataError(
                 f"the text of an assistant turn begins with {rendering.text[aligned.crossed_turn :][:10]!r}, which "
                 "merges with the template's header into one token, unlike at inference; strip it"
             )
-        return Encoded(np.array(encoding.ids, np.int32), aligned.runs, aligned.straddling)
+        return Encoded(text.ids, aligned.runs, aligned.straddling)
 
     def generation_prompt(self, messages: Sequence[Message]) -> str:
         """The text that inference continues after `messages`."""
@@ -136,7 +132,7 @@ class Renderer:
 
     def token_ids(self, text: str) -> list[int]:
         """The tokenizer's ids of a text, nothing added."""
-        return self._encoder.encode(text, add_special_tokens=False).ids
+        return self.encoder.ids(text)
 
     def _check_texts(self, messages: Sequence[Message]) -> None:
         for index, message in enumerate(messages):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ecot.data_mix.alignment import Span, align, align_offsets
+from ecot.data_mix.encoder import Place
 from ecot.segments import SUPERVISED_KINDS, Kind, Run
 
 PROMPT, THINKING, ANSWER, OBSERVATION = Kind.PROMPT, Kind.THINKING, Kind.ANSWER, Kind.OBSERVATION
@@ -58,20 +59,24 @@ def test_no_tokens_no_runs():
     assert align_offsets(np.empty((0, 2), np.int64), [Span(0, PROMPT, 0)], ()).runs == ()
 
 
-class OffsetEncoding:
-    """The part of `tokenizers.Encoding` that alignment uses, over given offsets, as its documentation defines it."""
+class OffsetText:
+    """Tokens at given offsets, looked up one character at a time."""
 
     def __init__(self, offsets):
-        self.offsets = offsets
+        self.ids = np.zeros(len(offsets), np.int32)
+        self._offsets = offsets
 
-    def __len__(self):
-        return len(self.offsets)
+    def locate(self, characters):
+        places = []
+        for position in characters:
+            token = next((i for i, (begin, end) in enumerate(self._offsets) if begin <= position < end), None)
+            if token is None:
+                return None
+            places.append(Place(token, self._offsets[token][0] < position))
+        return places
 
-    def char_to_token(self, position):
-        return next((i for i, (begin, end) in enumerate(self.offsets) if begin <= position < end), None)
-
-    def token_to_chars(self, token):
-        return self.offsets[token]
+    def offsets(self):
+        return np.array(self._offsets)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -87,16 +92,7 @@ def test_looking_up_ends_of_spans_gives_the_same_as_all_offsets(seed):
     starts = tuple(sorted(generator.integers(0, ends[-1], size=3).tolist()))
     if seed % 8 == 7 and len(offsets) > 3:  # a normaliser dropped some characters
         del offsets[2]
-    found = align(OffsetEncoding(offsets), spans, starts)
+    found = align(OffsetText(offsets), spans, starts)
     assert found == align_offsets(np.array(offsets), spans, starts)
     tokens = [(run.kind, run.attempt) for run in found.runs for _ in range(run.length)]
     assert tokens == slow_align(offsets, spans)
-
-
-def test_real_encodings_align_alike_both_ways(make_renderer, trajectories):
-    renderer = make_renderer()
-    for trajectory in trajectories[:30]:
-        rendering = renderer.render(trajectory.messages)
-        encoding = renderer._encoder.encode(rendering.text, add_special_tokens=False)
-        fast = align(encoding, rendering.spans, rendering.turn_starts)
-        assert fast == align_offsets(np.array(encoding.offsets), rendering.spans, rendering.turn_starts)
