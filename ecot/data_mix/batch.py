@@ -101,17 +101,26 @@ class Collator:
     def collate(self, documents: Sequence[Document]) -> Batch:
         """The batch of some documents."""
         lengths = np.array([len(document) for document in documents] or [1], np.int64)
-        width = int(lengths.max()) if self.layout == "padded" else 0
-        ids, positions, starts = self._tokens(documents, lengths, width)
-        rows, labels, weights, groups = self._scored_rows(documents, starts)
         packed = self.layout == "packed"
+        begins = np.cumsum(lengths) - lengths
+        width = int(lengths.max())
+        # Where each document begins in the flattened layout.
+        starts = begins if packed else np.arange(len(lengths)) * width
+        padding = np.array([self.pad_id], np.int32)
+        tokens = np.concatenate([document.ids for document in documents] or [padding]).astype(np.int64)
+        offsets = np.arange(len(tokens)) - np.repeat(begins, lengths)
+        flat = np.repeat(starts, lengths) + offsets
+        ids = tokens if packed else np.full(len(lengths) * width, self.pad_id, np.int64)
+        ids[flat] = tokens
+        positions = offsets if packed else np.tile(np.arange(width), len(lengths))
+        rows, labels, weights, groups = self._scored_rows(documents, tokens, begins, flat)
         shape = (1, -1) if packed else (len(lengths), width)
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         return Batch(
             input_ids=torch.from_numpy(ids).reshape(shape),
             position_ids=torch.from_numpy(positions).reshape(shape),
             cu_seqlens=torch.from_numpy(bounds.astype(np.int32)) if packed else None,
-            max_seqlen=int(lengths.max()),
+            max_seqlen=width,
             row_index=torch.from_numpy(rows),
             labels=torch.from_numpy(labels),
             weights=torch.from_numpy(weights),
@@ -120,35 +129,29 @@ class Collator:
             tokens=int(lengths.sum()) if documents else 0,
         )
 
-    def _tokens(
-        self, documents: Sequence[Document], lengths: np.ndarray, width: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Flat ids and positions, and where in them each document begins. `width` is 0 when packed."""
-        starts = np.arange(len(lengths)) * width if width else np.cumsum(lengths) - lengths
-        total = len(lengths) * width if width else int(lengths.sum())
-        ids = np.full(total, self.pad_id, np.int64)
-        for document, start in zip(documents, starts, strict=False):
-            ids[start : start + len(document)] = document.ids
-        positions = np.tile(np.arange(width), len(lengths)) if width else np.arange(total) - np.repeat(starts, lengths)
-        return ids, positions, starts
+    def _scored_rows(
+        self, documents: Sequence[Document], tokens: np.ndarray, begins: np.ndarray, flat: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, labels, weights and groups of the scored rows.
 
-    def _scored_rows(self, documents: Sequence[Document], starts: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Rows, labels, weights and groups of the scored rows of all documents."""
-        nothing = np.empty(0, np.int64)
-        columns: list[tuple[np.ndarray, ...]] = [(nothing, nothing, nothing.astype(np.float32), nothing)]
-        for document, start in zip(documents, starts.tolist(), strict=False):
-            runs = document.run_table
-            weights = self.weights.of_runs(document)
-            scored = (weights > 0) | self._monitored[runs.kinds]
-            targets = np.nonzero(np.repeat(scored, runs.lengths)[1:])[0]
-            # The run of each predicted token: weight, kind and attempt are those of the token that is predicted.
-            run_of = np.repeat(np.arange(len(weights)), runs.lengths)[1:][targets]
-            columns.append(
-                (
-                    targets + start,
-                    document.ids[1:][targets].astype(np.int64),
-                    weights[run_of],
-                    encode_groups(runs.kinds[run_of], domain_index(document.domain), runs.attempts[run_of]),
-                )
-            )
-        return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
+        Args:
+            documents: those of the batch.
+            tokens: their ids, one document after the other.
+            begins: where in `tokens` each document begins.
+            flat: where in the flattened layout each token lies.
+        """
+        if not documents:
+            nothing = np.empty(0, np.int64)
+            return nothing, nothing, nothing.astype(np.float32), nothing
+        runs = [document.run_table for document in documents]
+        lengths, kinds, attempts = (np.concatenate(column) for column in zip(*runs, strict=True))
+        weights = np.concatenate([self.weights.of_runs(document) for document in documents])
+        domains = np.repeat([domain_index(d.domain) for d in documents], [len(run.lengths) for run in runs])
+        run_of = np.repeat(np.arange(len(lengths)), lengths)
+        scored = ((weights > 0) | self._monitored[kinds])[run_of]
+        scored[begins] = False  # nothing predicts the first token of a document
+        targets = np.nonzero(scored)[0]
+        # Weight, kind and attempt are those of the predicted token; its row is the token before it.
+        run_of = run_of[targets]
+        groups = encode_groups(kinds[run_of], domains[run_of], attempts[run_of])
+        return flat[targets] - 1, tokens[targets], weights[run_of], groups

@@ -20,6 +20,9 @@ MAX_ATTEMPT = 7
 NUM_GROUPS = len(KINDS) * len(DOMAINS) * (MAX_ATTEMPT + 1)
 
 
+_INDEX = {domain: index for index, domain in enumerate(DOMAINS)}
+
+
 class Group(NamedTuple):
     """What a group id stands for."""
 
@@ -31,7 +34,7 @@ class Group(NamedTuple):
 
 def domain_index(domain: Domain) -> int:
     """Position of a domain in `DOMAINS`."""
-    return DOMAINS.index(domain)
+    return _INDEX[domain]
 
 
 def encode_groups(kinds: Any, domains: Any, attempts: Any) -> Any:

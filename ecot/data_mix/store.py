@@ -8,8 +8,9 @@ document. All are memory-mapped.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,14 +56,9 @@ class RunTable(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Document:
-    """One tokenised conversation."""
+class Details:
+    """What is known of a document besides its tokens."""
 
-    ids: np.ndarray
-    """[n] int32, read-only."""
-    run_table: RunTable
-    """[runs] int32 each."""
-    domain: Domain
     trajectory_id: str
     task_id: str
     verdict: Label | None
@@ -71,6 +67,49 @@ class Document:
     """Entry k - 1 is the outcome of attempt k; None where nothing was executed."""
     place: str
     """File and row that it comes from."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One tokenised conversation."""
+
+    ids: np.ndarray
+    """[n] int32, read-only."""
+    run_table: RunTable
+    """[runs] int32 each."""
+    domain: Domain
+    read_details: Callable[[], Details]
+    """Reads the details when one is asked for: most documents of a batch need none."""
+
+    @cached_property
+    def details(self) -> Details:
+        """What is known of it besides its tokens."""
+        return self.read_details()
+
+    @property
+    def trajectory_id(self) -> str:
+        """The trajectory that it comes from."""
+        return self.details.trajectory_id
+
+    @property
+    def task_id(self) -> str:
+        """The task of that trajectory."""
+        return self.details.task_id
+
+    @property
+    def verdict(self) -> Label | None:
+        """See `Details`."""
+        return self.details.verdict
+
+    @property
+    def attempt_labels(self) -> tuple[Label | None, ...]:
+        """See `Details`."""
+        return self.details.attempt_labels
+
+    @property
+    def place(self) -> str:
+        """See `Details`."""
+        return self.details.place
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -91,6 +130,7 @@ class ShardFiles:
         self.table = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS))).read_all()
         self.token_offsets = _offsets(self.column("tokens"))
         self.run_offsets = _offsets(self.column("runs"))
+        self.domains = self.column("domain")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -102,6 +142,13 @@ class ShardFiles:
     def ids_of(self, row: int) -> np.ndarray:
         """[n] int32 tokens of a document."""
         return self.ids[self.token_offsets[row] : self.token_offsets[row + 1]]
+
+    def details_of(self, row: int) -> Details:
+        """What is known of a document besides its tokens."""
+        names = ("trajectory_id", "task_id", "verdict", "attempt_labels", "place")
+        identity, task, verdict, labels, place = (self.table.column(name)[row].as_py() for name in names)
+        outcomes = tuple(Label(label) if label else None for label in labels)
+        return Details(identity, task, Label(verdict) if verdict else None, outcomes, place)
 
     def runs_of(self, row: int) -> RunTable:
         """The runs of a document."""
@@ -140,16 +187,11 @@ class DocumentStore:
         place = int(self._kept[index])
         number = int(np.searchsorted(self._first, place, side="right")) - 1
         shard, row = self._shards[number], place - int(self._first[number])
-        values = {name: shard.table.column(name)[row].as_py() for name in SCHEMA.names[:6]}
         return Document(
             ids=shard.ids_of(row),
             run_table=shard.runs_of(row),
-            domain=DOMAINS[values["domain"]],
-            trajectory_id=values["trajectory_id"],
-            task_id=values["task_id"],
-            verdict=Label(values["verdict"]) if values["verdict"] else None,
-            attempt_labels=tuple(Label(label) if label else None for label in values["attempt_labels"]),
-            place=values["place"],
+            domain=DOMAINS[shard.domains[row]],
+            read_details=partial(shard.details_of, row),
         )
 
     @property

@@ -8,7 +8,7 @@ from ecot.data_mix.batch import Collator
 from ecot.data_mix.loss_rules import LossRule
 from ecot.data_mix.loss_weights import LossWeights, count_touched, rule_matches
 from ecot.data_mix.prepare import prepare
-from ecot.data_mix.store import Document, RunTable
+from ecot.data_mix.store import Details, Document, RunTable
 from ecot.errors import ConfigError
 from ecot.outcomes import Domain, Label
 from ecot.segments import Kind
@@ -23,7 +23,7 @@ THINK_1, ANSWER_1, SEEN_1, THINK_2, ANSWER_2, SEEN_2 = 1, 2, 4, 6, 7, 8
 def document(labels=(Label.COMPILATION_ERROR, Label.PASS)):
     ids = np.arange(RUNS[:, 0].sum(), dtype=np.int32)
     columns = RunTable(RUNS[:, 0], RUNS[:, 1], RUNS[:, 2])
-    return Document(ids, columns, Domain.EMBEDDED, "t", "k", labels[-1], labels, "here:1")
+    return Document(ids, columns, Domain.EMBEDDED, lambda: Details("t", "k", labels[-1], labels, "here:1"))
 
 
 def touched(outcomes=(Label.COMPILATION_ERROR, Label.PASS), **conditions):

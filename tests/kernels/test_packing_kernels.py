@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecot.data_mix.batch import Collator
 from ecot.data_mix.groups import DOMAINS, MAX_ATTEMPT
-from ecot.data_mix.store import Document, RunTable
+from ecot.data_mix.store import Details, Document, RunTable
 from ecot.kernels.packing.expand import compact_rows, expand_pack
 from ecot.kernels.packing.spans import NO_LABEL, ScoringRule, SpanTable
 from ecot.outcomes import Label
@@ -136,7 +136,7 @@ def test_rows_are_those_of_the_collator(pack):
         length = sum(run[0] for run in document)
         columns = RunTable(*np.array(document, np.int32).T)
         own_ids = ids[start : start + length].numpy()
-        documents.append(Document(own_ids, columns, DOMAINS[domain], "", "", Label.PASS, (), ""))
+        documents.append(Document(own_ids, columns, DOMAINS[domain], lambda: Details("", "", Label.PASS, (), "")))
         start += length
     weights = {Kind.THINKING: 1.0, Kind.ANSWER: 0.5}
     batch = Collator(None, weights, monitor=(Kind.OBSERVATION,), pad_id=0).collate(documents)
