@@ -35,7 +35,7 @@ def load_config(kind: type[ConfigT], path: Path, overrides: Sequence[str] = ()) 
         raise ConfigError(f"{path}: no such configuration file; shipped ones are under configs/")
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold a mapping of sections, not {type(values).__name__}")

@@ -3,7 +3,7 @@
 # Usage: scripts/demo.sh VENV [CONFIG]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/$1/bin:$PATH"
+export PATH="$(cd "$1" && pwd)/bin:$PATH"
 config=${2:-configs/demo.yaml}
 run=runs/$(basename "$config" .yaml)
 

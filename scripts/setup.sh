@@ -30,11 +30,11 @@ fi
 "$python" -c 'import ensurepip' 2>/dev/null || missing+=("python3-venv")
 
 if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo -n); fi
+    if [ "$(id -u)" = 0 ]; then as_root=(env); else as_root=(sudo -n env); fi
     if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
         echo "installing system packages: ${missing[*]}"
-        "${sudo[@]}" apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+        "${as_root[@]}" apt-get update -qq
+        "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     else
         echo "please install these packages first: ${missing[*]}   (Debian, Ubuntu: sudo apt-get install ${missing[*]})" >&2
         exit 1
@@ -48,7 +48,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
 fi
 echo "setting up $venv (a few minutes the first time)"
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+[ -x "$venv/bin/pip" ] || "$python" -m venv --clear "$venv"
 export DS_BUILD_OPS=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 # torch first: left to a range, the resolver may take a build with several GB of CUDA libraries.
 "$venv/bin/pip" install -q --progress-bar off "$(grep '^torch==' constraints/cpu.txt)"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecot.cli.options import AsJson, ConfigPath, Overrides, RunDir, console, print_json
 from ecot.cli.run_config import RunConfig, load_run_config, require
+
+if TYPE_CHECKING:
+    from ecot.data_mix.loss_rules import LossRule
+    from ecot.data_mix.plan import PackPlan
+    from ecot.data_mix.store import DocumentStore
 
 
 def train(config_path: ConfigPath, overrides: Overrides = None) -> None:
@@ -39,14 +45,26 @@ def _launch(config: RunConfig, config_path: Path, overrides: list[str]) -> None:
     """Store and plan first, outside any process group's clock; then one process per rank."""
     from ecot.data_mix.prepare import prepare
     from ecot.train.launch import launch_local_ranks
-    from ecot.train.preconditions import count_local_ranks
+    from ecot.train.preconditions import check_run, count_local_ranks
 
-    prepare(require(config.data, "data", config_path), config.paths, config.seed)
+    prepared = prepare(require(config.data, "data", config_path), config.paths, config.seed)
     ranks = count_local_ranks(config.train.local_ranks)
+    check_run(require(config.model, "model", config_path), config.train, prepared.plan, prepared.train, ranks)
+    _tell_rules(config.train.loss.rules, prepared.plan, prepared.train)
     status = launch_local_ranks(ranks, ["train", str(config_path), *overrides])
     if status:
         sys.exit(status)
     console.print(f"milestones: {config.paths.milestones}\nmetrics:    {config.paths.metrics}")
+
+
+def _tell_rules(rules: Sequence[LossRule], plan: PackPlan, store: DocumentStore) -> None:
+    """Say how many tokens of the plan each loss rule touches."""
+    from ecot.data_mix.loss_weights import count_touched
+
+    if rules:
+        documents = {index for step in range(plan.num_steps) for pack in plan.packs(step) for index in pack.documents}
+        for rule, touched in zip(rules, count_touched(rules, store, sorted(documents)), strict=True):
+            console.print(f"loss rule {rule.name or '(unnamed)'}, factor {rule.factor:g}: {touched:,} tokens")
 
 
 def export(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import netrc
 import os
 import time
 from collections.abc import Collection
@@ -14,7 +15,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ecot.data_mix.plan import PackPlan
 from ecot.train.config import TrainConfig
+from ecot.train.json_rows import append_row, read_json_rows, replace_rows
 from ecot.train.trainer import EcotTrainer
+
+logger = logging.getLogger(__name__)
 
 
 class PlanCallback(TrainerCallback):
@@ -47,8 +51,9 @@ class PlanCallback(TrainerCallback):
         step = state.global_step
         state.epoch = step / self.num_steps
         ends_budget = step in self.milestone_steps
-        control.should_log = ends_budget or step % self.config.log_every == 0
         control.should_save = ends_budget or step % self.config.checkpoint.every_steps == 0
+        # Logged means start afresh with every checkpoint, so that a resumed run logs the same rows.
+        control.should_log = control.should_save or step % self.config.log_every == 0
         return control
 
 
@@ -71,8 +76,7 @@ class MetricsCallback(TrainerCallback):
         self.clock = (state.global_step, time.monotonic())
         if not state.is_world_process_zero:
             return
-        keep = [row for row in read_metrics(self.path) if row["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in keep), "utf-8")
+        replace_rows(self.path, [row for row in read_json_rows(self.path) if row["step"] <= state.global_step])
         if self.config.tracking.wandb:
             self._open_wandb()
 
@@ -94,8 +98,7 @@ class MetricsCallback(TrainerCallback):
         tokens = self.plan.tokens_until(step)
         row: dict[str, Any] = {"step": step, "tokens": tokens, **logs}
         row["tokens_per_second"] = (tokens - self.plan.tokens_until(previous)) / max(1e-9, now - began)
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row) + "\n")
+        append_row(self.path, row)
         if self.wandb_run is not None:
             self.wandb_run.log(row)
 
@@ -107,20 +110,34 @@ class MetricsCallback(TrainerCallback):
             self.wandb_run.finish()
 
     def _open_wandb(self) -> None:
+        """Open the run; training goes on without it, and says so, when the service cannot be reached."""
         import wandb  # slow to import, and only rank 0 of a tracked run needs it
 
-        offline = not (os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE"))
-        self.wandb_run = wandb.init(
-            project=self.config.tracking.project,
-            id=self.run_id,
-            resume="allow",
-            dir=str(self.path.parent),
-            mode="offline" if offline else None,
-            config=self.settings,
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        try:
+            self.wandb_run = wandb.init(
+                project=self.config.tracking.project,
+                id=self.run_id,
+                resume="allow",
+                dir=str(self.path.parent),
+                mode=None if os.environ.get("WANDB_MODE") or _has_wandb_key() else "offline",
+                config=self.settings,
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.Error as error:
+            logger.warning("training goes on without wandb (%s); its figures are in %s", error, self.path)
+            return
         self.wandb_run.define_metric("tokens")
         self.wandb_run.define_metric("*", step_metric="tokens")
+
+
+def _has_wandb_key() -> bool:
+    """Whether a key is set, in the environment or by `wandb login`."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 class ProgressLine(TrainerCallback):
@@ -161,15 +178,3 @@ class ProgressLine(TrainerCallback):
         """Close the bar."""
         if self.bar is not None:
             self.bar.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file; a last line torn by a kill is left out."""
-    rows = []
-    if path.is_file():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return rows

@@ -14,16 +14,18 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
 from ecot.errors import CheckpointError
 from ecot.run_paths import RunPaths
-from ecot.train.distributed import barrier
+from ecot.train.distributed import barrier, rank
 
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class Progress:
     wandb_run_id: str | None = None
     milestone: str | None = None
     """Name of the budget that ends at this step."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The `model` and `train` sections that it was trained with."""
 
 
 def write_checkpoint(final: Path, fill: Callable[[Path], None], progress: Progress) -> None:
@@ -51,7 +55,7 @@ def write_checkpoint(final: Path, fill: Callable[[Path], None], progress: Progre
         fill: writes this rank's files into the folder it is given.
         progress: the same on every rank.
     """
-    first = _rank() == 0
+    first = rank() == 0
     temporary = final.with_name(f".{final.name}.tmp")
     if first:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -61,7 +65,8 @@ def write_checkpoint(final: Path, fill: Callable[[Path], None], progress: Progre
     if first:
         (temporary / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), "utf-8")
     barrier()
-    entries = _gather({name: _hash(temporary / name, sync=True) for name in _my_share(_files(temporary))})
+    names = _from_first_rank(lambda: _files(temporary))
+    entries = _gather({name: _hash(temporary / name, sync=True) for name in _my_share(names)})
     if first:
         manifest = temporary / MANIFEST
         manifest.write_text(json.dumps({"files": dict(sorted(entries.items()))}, indent=1), "utf-8")
@@ -104,8 +109,8 @@ def find_damage(path: Path) -> str | None:
 def list_checkpoints(paths: RunPaths) -> list[Path]:
     """All finished checkpoints and milestones of a run, the furthest first."""
     folders = [f for base in (paths.checkpoints, paths.milestones) if base.is_dir() for f in base.iterdir()]
-    complete = [f for f in folders if not f.name.startswith(".") and (f / MANIFEST).is_file()]
-    return sorted(complete, key=lambda folder: read_progress(folder).plan_step, reverse=True)
+    steps = {f: _plan_step(f) for f in folders if not f.name.startswith(".") and (f / MANIFEST).is_file()}
+    return sorted(steps, key=lambda folder: steps[folder], reverse=True)
 
 
 def find_checkpoint(paths: RunPaths, plan_hash: str, num_ranks: int) -> Path | None:
@@ -115,7 +120,11 @@ def find_checkpoint(paths: RunPaths, plan_hash: str, num_ranks: int) -> Path | N
         CheckpointError: checkpoints are there, but of another plan or number of ranks, or all are damaged.
     """
     damages = []
-    for path in list_checkpoints(paths):
+    # One rank looks and tells the others: directory views may differ between nodes for seconds.
+    for path in _from_first_rank(lambda: list_checkpoints(paths)):
+        if _plan_step(path) < 0:
+            damages.append(f"{path / PROGRESS}: cannot be read")
+            continue
         progress = read_progress(path)
         if progress.plan_hash != plan_hash:
             raise CheckpointError(
@@ -137,11 +146,40 @@ def find_checkpoint(paths: RunPaths, plan_hash: str, num_ranks: int) -> Path | N
     return None
 
 
-def rotate_checkpoints(paths: RunPaths, keep: int) -> None:
-    """Remove all but the last `keep` ordinary checkpoints; milestones stay. For rank 0."""
+def rotate_checkpoints(paths: RunPaths, keep: int, step: int) -> None:
+    """Remove all but the last `keep` ordinary checkpoints up to `step`, and all beyond it; milestones stay. For rank 0.
+
+    One beyond the step just saved is a damaged one that this run passed over: kept, it would count as the newest.
+    """
     ordinary = [path for path in list_checkpoints(paths) if path.parent == paths.checkpoints]
-    for path in ordinary[keep:]:
-        shutil.rmtree(path)
+    beyond = [path for path in ordinary if _plan_step(path) > step or _plan_step(path) < 0]
+    for path in [*beyond, *[path for path in ordinary if path not in beyond][keep:]]:
+        _remove(path)
+
+
+def sweep_leftovers(paths: RunPaths) -> None:
+    """Remove what killed saves and removals left behind. For rank 0, before training."""
+    for base in (paths.checkpoints, paths.milestones):
+        if base.is_dir():
+            for folder in base.iterdir():
+                if folder.name.startswith(".") and folder.suffix in (".tmp", ".old"):
+                    shutil.rmtree(folder)
+
+
+def _remove(path: Path) -> None:
+    """Out of sight first, so that a kill half-way leaves no checkpoint that looks whole."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    shutil.rmtree(old)
+
+
+def _plan_step(path: Path) -> int:
+    """The step of a checkpoint; -1 where it cannot be read."""
+    try:
+        return read_progress(path).plan_step
+    except CheckpointError:
+        return -1
 
 
 def _files(folder: Path) -> list[str]:
@@ -176,12 +214,16 @@ def _replace(temporary: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
 def _my_share(names: list[str]) -> list[str]:
-    return names[_rank() :: dist.get_world_size()] if dist.is_initialized() else names
+    return names[rank() :: dist.get_world_size()] if dist.is_initialized() else names
+
+
+def _from_first_rank(look: Callable[[], list[T]]) -> list[T]:
+    """What rank 0 sees, on every rank."""
+    found: list[Any] = [look() if rank() == 0 else None]
+    if dist.is_initialized():
+        dist.broadcast_object_list(found, src=0)
+    return list(found[0])
 
 
 def _gather(mine: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -104,6 +104,12 @@ class LossConfig(Config):
     """Largest buffer of logits that the loss may hold at once."""
 
     @model_validator(mode="after")
+    def _peers_have_the_option(self) -> Self:
+        if self.z_loss and self.impl == "trl":
+            raise ValueError("loss.z_loss is not offered by impl: trl; use impl: ecot, torch or liger, or z_loss: 0")
+        return self
+
+    @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
         if self.thinking == self.answer == self.observation == 0:
             raise ValueError("all loss weights are 0, so nothing would be trained; set one of them above 0")
@@ -146,7 +152,7 @@ class TrainConfig(Config):
 
     learning_rate: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """AdamW's moments."""
     epsilon: float = Field(default=1e-8, gt=0)
     """AdamW's denominator term."""

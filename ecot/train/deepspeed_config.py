@@ -32,6 +32,8 @@ def deepspeed_config(train: TrainConfig, model: ModelConfig, hidden_size: int, a
     return {
         "zero_optimization": zero,
         "bf16": {"enabled": model.dtype == "bfloat16"},
+        # In bf16 the sum over micro-batches and ranks would depend on how many there are.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "gradient_clipping": train.max_grad_norm,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": accumulation,

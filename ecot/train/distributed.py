@@ -70,6 +70,11 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def rank() -> int:
+    """This process's rank; 0 where there is no process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def barrier() -> None:
     """Wait for all ranks; nothing to do when there is one."""
     if dist.is_initialized() and dist.get_world_size() > 1:

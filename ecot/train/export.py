@@ -18,14 +18,15 @@ from torch import Tensor
 
 from ecot.errors import CheckpointError, ConfigError
 from ecot.run_paths import RunPaths
-from ecot.train.checkpoint import find_damage
-from ecot.train.milestones import PROBE, milestone_folder
+from ecot.train.checkpoint import MANIFEST, find_damage
+from ecot.train.milestones import MILESTONE, PROBE, milestone_folder
 
 SHARD_BYTES = 5 * 10**9
 """Largest weight file; hub uploads and loaders expect about this."""
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
-"""Largest allowed difference of logits after reload, relative to the largest logit: rounding of the type."""
+"""Largest allowed difference of logits after reload, relative to the largest logit: rounding of the coarser of the type
+trained in (the recorded logits) and the type exported."""
 
 
 def export_milestone(paths: RunPaths, name: str, out: Path, dtype: str, python: str) -> dict[str, Any]:
@@ -50,11 +51,11 @@ def export_milestone(paths: RunPaths, name: str, out: Path, dtype: str, python: 
     if damage:
         raise CheckpointError(f"milestone {name} is damaged: {damage}")
     config = json.loads((source / "config.json").read_text("utf-8"))
-    dtype = config["dtype"] if dtype == "auto" else dtype
+    trained_in = config["dtype"]
+    dtype = trained_in if dtype == "auto" else dtype
     if dtype not in TOLERANCE:
         raise ConfigError(f"dtype {dtype!r} is not supported; choose one of auto, {', '.join(TOLERANCE)}")
-    if out.exists() and not (out / "config.json").is_file():
-        raise ConfigError(f"{out} exists and holds no export; choose another folder")
+    _check_target(out)
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -65,9 +66,8 @@ def export_milestone(paths: RunPaths, name: str, out: Path, dtype: str, python: 
     shutil.copy(source / "generation_config.json", temporary)
     shutil.copytree(source / "tokenizer", temporary, dirs_exist_ok=True)
     shutil.copy(source / "milestone.json", temporary)
-    difference = _verify(temporary, source / PROBE, dtype, python)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(temporary, out)
+    difference = _verify(temporary, source / PROBE, max(TOLERANCE[dtype], TOLERANCE[trained_in]), python)
+    _replace_folder(temporary, out)
     return {
         "name": name,
         "path": str(out),
@@ -76,6 +76,21 @@ def export_milestone(paths: RunPaths, name: str, out: Path, dtype: str, python: 
         "files": files,
         "max_logit_difference": difference,
     }
+
+
+def _check_target(out: Path) -> None:
+    """Only an earlier export of ours is ever replaced: it has a milestone's record and no checkpoint's manifest."""
+    if out.exists() and not ((out / MILESTONE).is_file() and not (out / MANIFEST).exists()):
+        raise ConfigError(f"{out} exists and is no export of a milestone; choose another folder")
+
+
+def _replace_folder(temporary: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    os.replace(temporary, out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_weights(source: Path, target: Path, dtype: torch.dtype, config: dict[str, Any]) -> tuple[list[str], int]:
@@ -133,13 +148,13 @@ def _tensors(source: Path, tied: bool) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor.contiguous()
 
 
-def _verify(folder: Path, probe: Path, dtype: str, python: str) -> float:
+def _verify(folder: Path, probe: Path, tolerance: float, python: str) -> float:
     command = [python, "-m", "ecot.train.verify_export", str(folder), str(probe)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise CheckpointError(f"{folder}: the export cannot be loaded again:\n{result.stderr.strip()[-2000:]}")
     found = json.loads(result.stdout.strip().splitlines()[-1])
-    if found["max_logit_difference"] > TOLERANCE[dtype] * found["max_logit"]:
+    if found["max_logit_difference"] > tolerance * found["max_logit"]:
         raise CheckpointError(
             f"{folder}: after reload the logits differ by up to {found['max_logit_difference']:.3g} (largest logit "
             f"{found['max_logit']:.3g}); the export is not the trained model"

@@ -29,7 +29,7 @@ def launch_local_ranks(num_ranks: int, arguments: Sequence[str]) -> int:
     Raises:
         TrainingError: a rank failed; its own message went to the terminal.
     """
-    threads = max(1, (os.cpu_count() or 1) // num_ranks)
+    threads = max(1, len(os.sched_getaffinity(0)) // num_ranks)
     port = _free_port()
     ranks = [_start_rank(rank, num_ranks, port, threads, arguments) for rank in range(num_ranks)]
 

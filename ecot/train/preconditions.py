@@ -1,10 +1,19 @@
-"""What is checked before ranks start."""
+"""What is checked before a model is built: a mistake is answered once, before ranks start, and again on each rank."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import Any
+
 import torch
 
-from ecot.errors import ConfigError
+from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.store import DocumentStore
+from ecot.errors import CheckpointError, ConfigError, PlanError
+from ecot.train.config import ModelConfig, TrainConfig
+
+logger = logging.getLogger(__name__)
 
 
 def count_local_ranks(wanted: int) -> int:
@@ -20,3 +29,57 @@ def count_local_ranks(wanted: int) -> int:
     if gpus and wanted > gpus:
         raise ConfigError(f"train.local_ranks is {wanted} but this machine has {gpus} GPUs; lower it")
     return wanted or gpus or 1
+
+
+def check_run(model: ModelConfig, config: TrainConfig, plan: PackPlan, store: DocumentStore, num_ranks: int) -> None:
+    """Refuse what cannot train.
+
+    Raises:
+        PlanError: the plan belongs to another store, or its packs do not divide by the ranks.
+        ConfigError: weights that are not there, a schedule longer than the run, a loss that cannot run here.
+    """
+    if plan.store_key != store.key:
+        raise PlanError(
+            f"the plan was made for another store ({plan.store_key[:12]}, not {store.key[:12]}): `ecot plan`"
+        )
+    plan.check_ranks(num_ranks)
+    if (
+        model.path is not None
+        and model.path.startswith(("/", "."))
+        and not (Path(model.path) / "config.json").is_file()
+    ):
+        raise ConfigError(f"model.path: {model.path} holds no config.json; name a folder of Hugging Face weights")
+    schedule = config.schedule
+    total = plan.num_steps * plan.packs_per_step * plan.pack_tokens
+    if schedule.warmup_tokens + schedule.decay_tokens > total:
+        raise ConfigError(
+            f"train.schedule: warmup_tokens + decay_tokens is {schedule.warmup_tokens + schedule.decay_tokens:,}, "
+            f"longer than the run of {total:,} tokens (steps x global_batch_tokens); shorten them"
+        )
+    if config.loss.impl == "liger" and not torch.cuda.is_available():
+        raise ConfigError("train.loss.impl: liger needs a GPU; choose ecot, torch or trl here")
+
+
+def check_settings(saved: dict[str, Any], present: dict[str, Any], checkpoint: Path) -> None:
+    """Compare the configuration with that of the checkpoint to resume from.
+
+    Raises:
+        CheckpointError: the model or the optimizer is another one.
+    """
+    changed = [key for key in _flatten(present) if _flatten(saved).get(key) != _flatten(present)[key]]
+    fatal = [key for key in changed if key.startswith(("model.", "train.betas", "train.epsilon", "train.weight_decay"))]
+    if fatal and saved:
+        raise CheckpointError(
+            f"{checkpoint} was trained with other {', '.join(sorted(fatal))}; change them back, or use another run_dir"
+        )
+    if changed and saved:
+        logger.warning("resuming with changed settings: %s", ", ".join(sorted(changed)))
+
+
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else key)
+    return flat

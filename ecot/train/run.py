@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import sys
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,23 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
 from ecot.data_mix.batch import Collator
-from ecot.data_mix.loss_weights import LossWeights, count_touched
+from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
 from ecot.segments import Kind
 from ecot.train.callbacks import MetricsCallback, PlanCallback, ProgressLine
-from ecot.train.checkpoint import Progress, find_checkpoint, read_progress, rotate_checkpoints, write_checkpoint
+from ecot.train.checkpoint import Progress, find_checkpoint, read_progress, sweep_leftovers
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.deepspeed_config import deepspeed_config
 from ecot.train.distributed import RankEnvironment, use_gloo_alone
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
-from ecot.train.milestones import milestone_steps, probe_logits, write_milestone
+from ecot.train.milestones import milestone_steps
 from ecot.train.model import build_model, hidden_size_of
+from ecot.train.preconditions import check_run, check_settings
 from ecot.train.preemption import PreemptionCallback, WatchdogCallback
+from ecot.train.saving import Saver
 from ecot.train.schedule import learning_rate_factor
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
@@ -65,15 +68,18 @@ def train_rank(
         settings: the resolved configuration, recorded in wandb.
 
     Raises:
-        EcotError: a plan that does not fit the ranks, a damaged or foreign checkpoint, a loss that is not finite.
+        EcotError: a plan that does not fit the ranks, a damaged or foreign checkpoint, too many skipped steps.
     """
+    preemption = PreemptionCallback()
+    preemption.install()
     rank.export()
     _quiet_libraries(rank.rank)
     if not torch.cuda.is_available():
         use_gloo_alone()
-    plan = PackPlan.open(paths.plan)
+    plan, store = PackPlan.open(paths.plan), DocumentStore.open(paths.store / "train")
+    check_run(model_config, config, plan, store, rank.world_size)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    packs = RankPacks(plan, _collator(config, plan, paths, tokenizer), rank.rank, rank.world_size)
+    packs = RankPacks(plan, _collator(config, store, tokenizer), rank.rank, rank.world_size)
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     model = build_model(model_config, tokenizer, seed) if model_config.shape else None
     arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
@@ -84,10 +90,38 @@ def train_rank(
     if start.plan_step == plan.num_steps:
         logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
         return
-    run_id = start.wandb_run_id or f"{paths.root.name}-{plan.hash[:8]}"
+    sections = {"model": model_config.model_dump(mode="json"), "train": config.model_dump(mode="json")}
+    if checkpoint:
+        check_settings(start.settings, sections, checkpoint)
+    elif rank.rank == 0:
+        sweep_leftovers(paths)
+    trainer = _build_trainer(
+        model, arguments, tokenizer, config, paths, packs, start, {"sections": sections, "run": settings}, preemption
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if preemption.stopped:
+        step = trainer.state.global_step
+        logger.warning("saved and stopped at step %d on a signal; the same command continues", step)
+        sys.exit(EXIT_PREEMPTED)
+
+
+def _build_trainer(
+    model: PreTrainedModel,
+    arguments: SFTConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    paths: RunPaths,
+    packs: RankPacks,
+    start: Progress,
+    settings: dict[str, Any],
+    preemption: PreemptionCallback,
+) -> EcotTrainer:
+    plan = packs.plan
+    # Two runs may share a name and a plan, so the id is drawn once and kept in the checkpoints.
+    run_id = start.wandb_run_id or f"{paths.root.name}-{uuid.uuid4().hex[:8]}"
     plan_callback = PlanCallback(config, plan.num_steps, milestone_steps(plan))
     skips = SkipCallback(paths, plan, config.max_skipped)
-    preemption = PreemptionCallback()
+    tokens_per_step = plan.packs_per_step * plan.pack_tokens
     trainer = EcotTrainer(
         model=model,
         args=arguments,
@@ -96,20 +130,15 @@ def train_rank(
         data_collator=list,
         loader=pack_loader(packs, start.plan_step, config.loader_workers, torch.cuda.is_available()),
         factor=functools.partial(
-            learning_rate_factor,
-            config.schedule,
-            num_steps=plan.num_steps,
-            tokens_per_step=plan.packs_per_step * plan.pack_tokens,
+            learning_rate_factor, config.schedule, num_steps=plan.num_steps, tokens_per_step=tokens_per_step
         ),
-        save=functools.partial(
-            _save, paths=paths, plan=plan, config=config, tokenizer=tokenizer, run_id=run_id, skips=skips
-        ),
-        on_skip=functools.partial(skips.record, first_rank=rank.rank == 0),
+        save=Saver(paths, plan, tokenizer, skips, config.checkpoint.keep, run_id, settings["sections"]),
+        on_skip=functools.partial(skips.record, first_rank=packs.rank == 0),
         loss=config.loss,
         callbacks=[
             plan_callback,
             skips,
-            MetricsCallback(paths.metrics, plan, config, run_id, settings),
+            MetricsCallback(paths.metrics, plan, config, run_id, settings["run"]),
             ProgressLine(plan.num_steps),
             preemption,
             WatchdogCallback(config.watchdog_seconds),
@@ -118,28 +147,15 @@ def train_rank(
     plan_callback.trainer = trainer
     for noisy in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(noisy)
-    preemption.install()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if preemption.stopped:
-        logger.warning(
-            "saved and stopped at step %d on a signal; the same command continues", trainer.state.global_step
-        )
-        sys.exit(EXIT_PREEMPTED)
+    return trainer
 
 
-def _collator(config: TrainConfig, plan: PackPlan, paths: RunPaths, tokenizer: PreTrainedTokenizerBase) -> Collator:
+def _collator(config: TrainConfig, store: DocumentStore, tokenizer: PreTrainedTokenizerBase) -> Collator:
     kinds = {
         Kind.THINKING: config.loss.thinking,
         Kind.ANSWER: config.loss.answer,
         Kind.OBSERVATION: config.loss.observation,
     }
-    store = DocumentStore.open(paths.store / "train")
-    if config.loss.rules and logger.isEnabledFor(logging.INFO):
-        documents = {index for step in range(plan.num_steps) for pack in plan.packs(step) for index in pack.documents}
-        for rule, touched in zip(
-            config.loss.rules, count_touched(config.loss.rules, store, sorted(documents)), strict=True
-        ):
-            logger.info("loss rule %s (factor %g) touches %d tokens", rule.name or "unnamed", rule.factor, touched)
     monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
     weights = LossWeights(kinds, config.loss.rules)
     return Collator(store, weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0, layout=config.layout)
@@ -179,59 +195,6 @@ def _arguments(
         report_to=[],
         disable_tqdm=True,
     )
-
-
-def _save(
-    trainer: EcotTrainer,
-    *,
-    paths: RunPaths,
-    plan: PackPlan,
-    config: TrainConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    run_id: str,
-    skips: SkipCallback,
-) -> None:
-    """Write the checkpoint of the present step; at the end of a budget it is a milestone."""
-    step = trainer.state.global_step
-    name = milestone_steps(plan).get(step)
-    final = paths.milestones / name if name else paths.checkpoints / f"checkpoint-{step}"
-    counts = {**plan.counts_until(step), "skipped": skips.tokens(), "skipped_steps": skips.steps}
-    progress = Progress(step, plan.hash, trainer.args.world_size, counts, run_id, name)
-    model: PreTrainedModel = trainer.model
-    probe = probe_logits(model) if name else {}
-
-    def fill(folder: Path) -> None:
-        trainer.write_state(folder)
-        if not trainer.args.should_save:
-            return
-        model.config.architectures = [type(model).__name__]
-        model.config.save_pretrained(folder)
-        model.generation_config.save_pretrained(folder)
-        if name:
-            tokenizer.save_pretrained(folder / "tokenizer")
-            record = _milestone_record(trainer, plan, name, counts)
-            write_milestone(folder, record, probe)
-
-    write_checkpoint(final, fill, progress)
-    if trainer.args.should_save:
-        rotate_checkpoints(paths, config.checkpoint.keep)
-
-
-def _milestone_record(trainer: EcotTrainer, plan: PackPlan, name: str, counts: dict[str, Any]) -> dict[str, Any]:
-    budget = next(budget for budget in plan.budgets if budget.name == name)
-    last = trainer.state.log_history[-1] if trainer.state.log_history else {}
-    return {
-        "name": name,
-        "plan_step": trainer.state.global_step,
-        "plan_hash": plan.hash,
-        "content_hash": budget.content_hash,
-        "requested_tokens": budget.requested,
-        "planned_tokens": budget.planned,
-        "shortfall_tokens": budget.shortfall,
-        "counts": counts,
-        "learning_rate": trainer.lr_scheduler.get_last_lr()[0],
-        "losses": {key: value for key, value in last.items() if key.startswith(("loss", "accuracy"))},
-    }
 
 
 def _quiet_libraries(rank: int) -> None:

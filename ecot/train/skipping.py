@@ -6,17 +6,17 @@ learning rate and the milestones follow the plan step, so a skipped step moves n
 
 from __future__ import annotations
 
-import json
 import types
-from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ecot.data_mix.plan import PackPlan
 from ecot.errors import TrainingError
 from ecot.run_paths import RunPaths
 from ecot.train.checkpoint import list_checkpoints
+from ecot.train.json_rows import append_row, read_json_rows, replace_rows
 
 SKIPPED = "skipped.jsonl"
 """In the run's folder: a row per skipped step."""
@@ -49,10 +49,14 @@ class SkipCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take over the steps that were skipped before the checkpoint that is resumed from."""
-        rows = [row for row in read_skipped(self.paths) if row["step"] <= state.global_step]
-        self.steps = [row["step"] for row in rows]
-        if state.is_world_process_zero and rows:
-            _write(self.paths.root / SKIPPED, rows)
+        found: list[Any] = [None]
+        if state.is_world_process_zero:
+            rows = [row for row in read_skipped(self.paths) if row["step"] <= state.global_step]
+            replace_rows(self.paths.root / SKIPPED, rows)
+            found = [[row["step"] for row in rows]]
+        if dist.is_initialized():
+            dist.broadcast_object_list(found, src=0)
+        self.steps = found[0]
 
     def record(self, step: int, first_rank: bool) -> None:
         """A step was skipped: a collective decision, known to every rank.
@@ -63,8 +67,7 @@ class SkipCallback(TrainerCallback):
         self.steps.append(step)
         packs = [list(pack.documents) for pack in self.plan.packs(step - 1)]
         if first_rank:
-            with (self.paths.root / SKIPPED).open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"step": step, "tokens": self.tokens([step]), "documents": packs}) + "\n")
+            append_row(self.paths.root / SKIPPED, {"step": step, "tokens": self.tokens([step]), "documents": packs})
         if len(self.steps) > self.max_skipped:
             good = next(iter(list_checkpoints(self.paths)), None)
             raise TrainingError(
@@ -81,11 +84,4 @@ class SkipCallback(TrainerCallback):
 
 def read_skipped(paths: RunPaths) -> list[dict[str, Any]]:
     """The skipped steps of a run: step (from 1), tokens, and the documents of each pack."""
-    path = paths.root / SKIPPED
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1]]
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return read_json_rows(paths.root / SKIPPED)

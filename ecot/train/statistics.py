@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ecot.data_mix.groups import NUM_GROUPS, Group, marginalise
+from ecot.kernels.linear_cross_entropy import STAT_NAMES
 from ecot.segments import SUPERVISED_KINDS
 from ecot.train.distributed import sum_over_ranks
 
-NLL, COUNT, HITS = 1, 3, 4
-"""Columns of the statistics `[G, 5]`: sum w*nll, sum nll, sum w, count, top-1 hits."""
+NLL, COUNT, HITS = (STAT_NAMES.index(name) for name in ("nll", "count", "top1_hits"))
+"""Columns of the statistics `[G, 5]` used here."""
 
 
 class LossStatistics:

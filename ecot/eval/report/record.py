@@ -13,7 +13,7 @@ from ecot.data_mix.store import MANIFEST, DocumentStore
 from ecot.eval.results import EvalResult, completions_path, read_results
 from ecot.run_paths import RunPaths
 from ecot.synthesis.summary import SynthesisSummary
-from ecot.train.callbacks import read_metrics
+from ecot.train.json_rows import read_json_rows
 from ecot.train.milestones import read_milestones
 from ecot.trajectories import Trajectory
 from ecot.trajectory_io import read_trajectories
@@ -76,7 +76,7 @@ def read_record(paths: RunPaths) -> RunRecord:
         synthesis=SynthesisSummary.from_json(synthesis) if synthesis is not None else None,
         data=data,
         train_store=DocumentStore.open(store) if (store / MANIFEST).is_file() else None,
-        metrics=read_metrics(paths.metrics),
+        metrics=read_json_rows(paths.metrics),
         milestones=read_milestones(paths),
         exports=sorted(path.parent for path in paths.export.glob("*/config.json")),
         results=results,
