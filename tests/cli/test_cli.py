@@ -52,8 +52,8 @@ def test_the_demo_has_the_budgets_of_the_paper_at_a_thousandth():
 
 def test_help_lists_every_verb_and_each_explains_itself():
     top = ecot("--help").stdout
-    for verb in VERBS:
-        assert verb[0] in top
+    listed = {line.split()[1] for line in top.splitlines() if line.startswith("│") and len(line.split()) > 2}
+    assert {verb[0] for verb in VERBS} <= listed
     for verb in (["train"], ["export"], ["trajectories", "show"]):
         text = ecot(*verb, "--help").stdout
         assert "Usage" in text and len(text) > 300

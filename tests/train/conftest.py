@@ -165,7 +165,7 @@ def killed(new_run):
     """A run killed with SIGKILL after a random step, and that step."""
     run = new_run("killed")
     last = PackPlan.open(run.paths.plan).num_steps
-    step = random.SystemRandom().randint(5, last - 2)
+    step = random.SystemRandom().randint(3, last - 4)
     run.train_and_kill(step)
     assert len(run.metrics()) < last, "it was to be killed before the end"
     return run, step

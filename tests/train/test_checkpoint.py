@@ -11,6 +11,7 @@ from ecot.train.checkpoint import (
     list_checkpoints,
     read_progress,
     rotate_checkpoints,
+    sweep_leftovers,
     write_checkpoint,
 )
 
@@ -75,7 +76,7 @@ def test_the_furthest_is_taken_and_milestones_are_never_rotated(paths):
     for step in (2, 4, 6, 8):
         write(paths, step)
     assert find_checkpoint(paths, "p", 1).name == "checkpoint-8"
-    rotate_checkpoints(paths, keep=2)
+    rotate_checkpoints(paths, keep=2, step=8)
     assert [path.name for path in list_checkpoints(paths)] == ["checkpoint-8", "checkpoint-6", "180M"]
 
 
@@ -93,3 +94,23 @@ def test_a_step_reached_again_replaces_its_damaged_checkpoint(paths):
     write(paths, 4)
     assert find_damage(final) is None
     assert [path.name for path in paths.checkpoints.iterdir()] == ["checkpoint-4"]
+
+
+def test_a_damaged_one_that_was_passed_over_does_not_displace_good_ones(paths):
+    write(paths, 8)
+    write(paths, 5)
+    rotate_checkpoints(paths, keep=1, step=5)
+    assert [path.name for path in list_checkpoints(paths)] == ["checkpoint-5"]
+
+
+def test_a_half_removed_checkpoint_does_not_block_the_run(paths):
+    good = write(paths, 2)
+    (write(paths, 4) / "progress.json").unlink()
+    assert find_checkpoint(paths, "p", 1) == good
+
+
+def test_leftovers_of_killed_saves_are_swept(paths):
+    write(paths, 2)
+    (paths.checkpoints / ".checkpoint-4.tmp").mkdir()
+    sweep_leftovers(paths)
+    assert [path.name for path in paths.checkpoints.iterdir()] == ["checkpoint-2"]

@@ -81,5 +81,17 @@ def test_mistakes_are_named(finished, tmp_path, new_run):
     with pytest.raises(ConfigError, match="dtype 'int4' is not supported; choose one of auto, float32, bfloat16"):
         export_milestone(finished.paths, "a", tmp_path / "z", "int4", sys.executable)
     (tmp_path / "precious").mkdir()
-    with pytest.raises(ConfigError, match="holds no export"):
+    with pytest.raises(ConfigError, match="is no export of a milestone"):
         export_milestone(finished.paths, "a", tmp_path / "precious", "auto", sys.executable)
+
+
+def test_only_an_earlier_export_is_ever_replaced(finished, tmp_path):
+    weights = tmp_path / "somebodys"
+    weights.mkdir()
+    (weights / "config.json").write_text("{}")
+    for precious in (weights, finished.paths.milestones / "a"):
+        with pytest.raises(ConfigError, match="choose another folder"):
+            export_milestone(finished.paths, "a", precious, "auto", sys.executable)
+        assert (precious / "config.json").is_file()
+    for _ in range(2):
+        export_milestone(finished.paths, "a", tmp_path / "ours", "auto", sys.executable)
