@@ -147,6 +147,7 @@ def summarise_store(store: DocumentStore) -> dict[str, Any]:
         "supervised": kinds["thinking"] + kinds["answer"],
         "by_kind": kinds,
         "repeated": int(store.repeated.sum()),
+        "straddling": int(store.straddling.sum()),
         "samples": store.manifest["samples"],
         "ledger": store.ledger.to_json(),
     }

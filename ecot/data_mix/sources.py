@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecot.data_mix.config import SourceConfig
-from ecot.data_mix.converters import convert
+from ecot.data_mix.config import SourceConfig, SourceFormat
+from ecot.data_mix.converters import convert, detect_format
 from ecot.errors import DataError
 from ecot.outcomes import Domain
 from ecot.run_paths import RunPaths
@@ -61,12 +61,12 @@ class Part:
 
     def rows(self) -> Iterator[Row]:
         """The rows of the source's domains, the bad ones as refusals."""
-        for place, raw in self._raw():
+        for place, raw in self.raw():
             row = _check(place, raw, self.source)
             if not self.source.domains or row.domain is None or row.domain in self.source.domains:
                 yield row
 
-    def _raw(self) -> Iterator[tuple[str, Any]]:
+    def raw(self) -> Iterator[tuple[str, Any]]:
         """(place, row); a DataError in place of a row that is no JSON object."""
         if self.table is not None:
             for number in range(self.table.num_rows):
@@ -119,6 +119,19 @@ def read_sources(sources: Sequence[SourceConfig]) -> Iterator[Row]:
     for source in sources:
         for part in read_parts(source):
             yield from part.rows()
+
+
+def describe_format(part: Part) -> str:
+    """The format of a part's first readable row, and what it was told from."""
+    if part.source.format is not SourceFormat.AUTO:
+        return f"format {part.source.format}, as configured"
+    for place, raw in part.raw():
+        if isinstance(raw, dict):
+            try:
+                return f"format {detect_format(raw, place)}, told from the keys {', '.join(sorted(raw))}"
+            except DataError as error:
+                return str(error)
+    return "no row that can be read"
 
 
 def count_rows(path: Path) -> int:

@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),
         ("runs", pa.int32()),
         ("repeated", pa.int32()),
+        ("straddling", pa.int32()),
         ("prompt", pa.int32()),
         ("thinking", pa.int32()),
         ("answer", pa.int32()),
@@ -218,6 +219,11 @@ class DocumentStore:
     def repeated(self) -> np.ndarray:
         """[documents] int64 tokens that an earlier document of the same trajectory begins with as well."""
         return self._column("repeated")
+
+    @cached_property
+    def straddling(self) -> np.ndarray:
+        """[documents] int64 tokens with characters of two kinds or attempts (`ecot.data_mix.alignment`)."""
+        return self._column("straddling")
 
     @cached_property
     def kind_counts(self) -> np.ndarray:

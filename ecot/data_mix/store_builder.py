@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -23,13 +24,14 @@ import numpy as np
 from ecot.data_mix.config import DataConfig, SourceConfig
 from ecot.data_mix.selection import check_lost, check_refused, select
 from ecot.data_mix.shards import ShardMaker, make_in_worker, start_worker
-from ecot.data_mix.sources import PART_ROWS, Part, count_rows, hash_file, read_parts
+from ecot.data_mix.sources import PART_ROWS, Part, count_rows, describe_format, hash_file, read_parts
 from ecot.data_mix.store import MANIFEST, DocumentStore
 from ecot.data_mix.store_writer import save_array, write_text
 from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_hash
 from ecot.errors import DataError
 
-FORMAT = "2"
+logger = logging.getLogger(__name__)
+FORMAT = "3"
 """Raise when documents, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""
@@ -130,7 +132,10 @@ class StoreBuilder:
 
     def _parts(self) -> Iterator[Part]:
         for source in self.sources:
-            yield from read_parts(source, self.part_rows)
+            for number, part in enumerate(read_parts(source, self.part_rows)):
+                if number == 0:
+                    logger.info("%s: %s", source.path, describe_format(part))
+                yield part
 
     def _num_workers(self) -> int:
         if self.config.workers is not None:

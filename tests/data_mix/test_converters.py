@@ -7,7 +7,7 @@ import pytest
 from ecot.data_mix.config import SourceConfig
 from ecot.data_mix.converters import convert
 from ecot.data_mix.messages import split_thinking
-from ecot.data_mix.sources import read_parts
+from ecot.data_mix.sources import describe_format, read_parts
 from ecot.errors import DataError
 from ecot.outcomes import Domain
 from ecot.trajectories import Message, Role, parse_trajectory
@@ -195,3 +195,13 @@ def test_a_fixed_format_is_not_guessed(tmp_path):
     with pytest.raises(DataError, match="must be a list of turns"):
         convert({"messages": field_messages()}, source, "a:1")
     json.dumps(LAYOUTS)  # all layouts are plain JSON
+
+
+def test_the_log_says_what_a_format_was_told_from(tmp_path):
+    lines = ["not json", json.dumps({"conversations": sharegpt()})]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    auto, fixed = (SourceConfig(path=tmp_path / "a.jsonl", format=form) for form in ("auto", "messages"))
+    assert describe_format(next(read_parts(auto))) == "format sharegpt, told from the keys conversations"
+    assert describe_format(next(read_parts(fixed))) == "format messages, as configured"
+    (tmp_path / "b.jsonl").write_text("[]\n")
+    assert describe_format(next(read_parts(SourceConfig(path=tmp_path / "b.jsonl")))) == "no row that can be read"

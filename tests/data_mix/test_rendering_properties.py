@@ -34,7 +34,7 @@ TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(exclude_categ
 TEXT = TEXT.map("".join)
 FORBIDDEN = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "\ue0f0")
 TEXT = TEXT.filter(lambda text: not any(token in text for token in FORBIDDEN))
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite

@@ -54,7 +54,7 @@ def test_documents_come_out_as_they_were_rendered(build, trajectories, make_rend
         assert (document.domain, document.verdict) == (trajectory.domain, Label.PASS)
         assert document.attempt_labels == tuple(attempt.label for attempt in trajectory.attempts)
         assert document.place.endswith(f"rows.jsonl:{index + 1}")
-        assert store.lengths[index] == len(expected.ids)
+        assert store.lengths[index] == len(expected.ids) and store.straddling[index] == expected.straddling
         for kind in (Kind.PROMPT, Kind.THINKING, Kind.ANSWER, Kind.OBSERVATION):
             assert store.kind_counts[index, kind] == count_tokens(expected.runs, [kind])
     with pytest.raises(IndexError):
@@ -272,12 +272,12 @@ def test_a_killed_build_leaves_no_store_and_goes_on_from_its_shards(tmp_path, to
         assert not (tmp_path / "store").exists()
         finished.append(len([p for p in (tmp_path / ".store.building").glob("shard-*") if ".tmp" not in p.name]))
     assert finished[0] == 0 < finished[1] < 4
-    done = run(-1)
-    assert done.returncode == 0, done.stderr
-    store = DocumentStore.open(tmp_path / "store")
-    straight = StoreBuilder(
-        data_config(), [SourceConfig(path=tmp_path / "rows.jsonl")], tmp_path / "tok", tmp_path / "straight", 10
-    ).build(no_progress)
+    source = [SourceConfig(path=tmp_path / "rows.jsonl")]
+    shards = {path: path.stat().st_mtime_ns for path in (tmp_path / ".store.building").glob("shard-?????/*")}
+    store = StoreBuilder(data_config(), source, tmp_path / "tok", tmp_path / "store", 10).build(no_progress)
+    kept = {path.relative_to(tmp_path / ".store.building"): time for path, time in shards.items()}
+    assert kept and all((store.folder / path).stat().st_mtime_ns == time for path, time in kept.items())
+    straight = StoreBuilder(data_config(), source, tmp_path / "tok", tmp_path / "straight", 10).build(no_progress)
     assert store.digests() == straight.digests() and store.ledger == straight.ledger
     assert sorted(p.name for p in store.folder.iterdir()) == sorted(p.name for p in straight.folder.iterdir())
 
