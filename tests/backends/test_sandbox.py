@@ -89,15 +89,14 @@ def test_there_is_no_network(shell):
 
 def test_processor_time_is_capped(shell):
     result = shell("while :; do :; done", limits=Limits(cpu_seconds=1))
-    assert result.timed_out and result.signal == signal.SIGXCPU
-    assert result.seconds < 10
+    assert result.cpu_exhausted and not result.deadline_passed and result.signal == signal.SIGXCPU
 
 
 def test_wall_time_is_capped_and_nothing_survives(shell):
     marker = f"30.{secrets.randbelow(10**9):09d}"
     result = shell(f"sleep {marker} & setsid sleep {marker} & sleep {marker}", limits=Limits(wall_seconds=0.5))
-    assert result.timed_out and result.exit_code is None and result.signal == signal.SIGKILL
-    assert result.seconds < 5
+    assert result.deadline_passed and not result.cpu_exhausted
+    assert result.exit_code is None and result.signal == signal.SIGKILL
     assert processes_with(marker) == []
 
 
@@ -139,7 +138,6 @@ def test_a_flood_of_output_ends_the_command(shell):
     result = shell("while :; do echo flooding; done", limits=Limits(output_bytes=10_000, cpu_seconds=20))
     assert result.output_truncated and not result.timed_out
     assert result.stdout == (b"flooding\n" * 2000)[:10_000]
-    assert result.seconds < 10
 
 
 def test_a_flood_may_be_drained_instead(shell):
@@ -209,14 +207,21 @@ def test_no_descriptor_leaks(sandbox, shell):
 
 
 def test_commands_run_side_by_side(sandbox):
-    async def both():
-        command = SandboxCommand(("/bin/sh", "-c", "sleep 0.4; echo done"))
-        return await asyncio.gather(*[sandbox.run(command) for _ in range(4)])
+    """All four are seen alive at once; one after the other none would ever see its three companions."""
+    marker = f"34.{secrets.randbelow(10**9):09d}"
 
-    started = time.monotonic()
-    results = asyncio.run(both())
-    assert [result.stdout for result in results] == [b"done\n"] * 4
-    assert time.monotonic() - started < 1.5
+    async def all_at_once():
+        command = SandboxCommand(("/bin/sleep", marker), limits=Limits(wall_seconds=600))
+        runs = [asyncio.create_task(sandbox.run(command)) for _ in range(4)]
+        while sum(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in processes_with(marker)) < 4:
+            assert not any(run.done() for run in runs)
+            await asyncio.sleep(0.01)
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+
+    asyncio.run(all_at_once())
+    assert processes_with(marker) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../b", "-x", "a b", ".x", "a//b", ""])

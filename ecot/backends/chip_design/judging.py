@@ -31,11 +31,40 @@ def screen_source(code: str) -> Execution | None:
     return None
 
 
+def refuse_broken_run(result: SandboxResult, program: str) -> None:
+    """Refuse to judge a candidate by what the machine did: out of memory, out of processes, or too busy.
+
+    Neither compiler nor simulator waits for anything, so a candidate uses up its processor time long before the wall
+    deadline unless the machine is overloaded; nor can it kill anything.
+
+    Raises:
+        ToolError: the end of `program` says nothing about the candidate; another try may.
+    """
+    if result.output_truncated:
+        return  # stopped by the supervisor, for a reason that the candidate gave
+    if result.deadline_passed:
+        raise ToolError(
+            f"{program} was stopped after {result.seconds:.0f} s of real time with processor time left: "
+            "the machine is overloaded; run fewer workers"
+        )
+    # A shell between the driver and the compiler proper says so as its last word, perhaps behind half a line.
+    last = (result.stderr.splitlines() or [b""])[-1].rstrip()
+    if result.signal == signal.SIGKILL or last.endswith(b"Killed"):
+        raise ToolError(f"{program} was killed from outside: is the machine out of memory?")
+    if last.endswith(b"Cannot fork"):
+        raise ToolError(f"{program} could not start a process: is a limit on processes reached?")
+
+
 def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execution:
-    """The outcome of a compilation that left no program."""
+    """The outcome of a compilation that left no program.
+
+    Raises:
+        ToolError: the compiler failed for a reason that is not the candidate's.
+    """
+    refuse_broken_run(result, "iverilog")
     messages = normalise(result.stderr + result.stdout, bench, entry)
     said = result.stderr.splitlines()
-    if result.timed_out or b"CPU time limit exceeded" in said:
+    if result.cpu_exhausted or b"CPU time limit exceeded" in said:
         return Execution(Label.TIMEOUT, "compile", Stage.COMPILE, "the compiler was stopped: out of time\n")
     if result.output_truncated:
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.COMPILE, "the compiler was stopped: output flood\n")
@@ -48,6 +77,8 @@ def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execut
         )
     if result.exit_code == 0:
         raise ToolError(f"iverilog ended well but wrote no program: {messages}")
+    if not (result.stderr + result.stdout).strip():
+        raise ToolError(f"iverilog failed without a word (exit code {result.exit_code}, signal {result.signal})")
     return Execution(Label.COMPILATION_ERROR, classify_compilation(messages), Stage.COMPILE, messages)
 
 
@@ -62,7 +93,11 @@ def judge_run(
         entry: the candidate's module.
         samples: how many samples have to be checked; None if this run tells.
         unknown: system tasks of the program that the tool is not expected to know.
+
+    Raises:
+        ToolError: the simulation ended for a reason that is not the candidate's.
     """
+    refuse_broken_run(result, "vvp")
     text = result.stdout.decode("utf-8", "replace")
     if result.output_truncated:
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, "the simulation was stopped: output flood\n")
@@ -70,7 +105,7 @@ def judge_run(
         return Execution(
             Label.PROTOCOL_VIOLATION, "spoofed_verdict", Stage.CHECK, "the candidate printed a verdict of its own\n"
         )
-    if result.timed_out:
+    if result.cpu_exhausted:
         return Execution(Label.TIMEOUT, "run", Stage.RUN, "the simulation was stopped: out of time\n")
     verdict = read_verdict(text, bench.nonce)
     if verdict is None or result.exit_code != 0:

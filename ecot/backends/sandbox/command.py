@@ -74,9 +74,16 @@ class SandboxResult:
     stderr: bytes
     outputs: Mapping[str, bytes]
     """The declared outputs that exist as regular files; empty if the command was killed by a limit of time."""
-    timed_out: bool
-    """Wall or processor time was used up."""
+    cpu_exhausted: bool
+    """`Limits.cpu_seconds` was used up: the command's own doing, whatever else the machine does."""
+    deadline_passed: bool
+    """`Limits.wall_seconds` passed before that; may be the machine's load."""
     output_truncated: bool
     """More was printed than `Limits.output_bytes`, or the outputs did not fit `Limits.scratch_bytes`."""
     seconds: float
     """Wall time with the sandbox's own start-up, about 10 ms."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Wall or processor time was used up."""
+        return self.cpu_exhausted or self.deadline_passed

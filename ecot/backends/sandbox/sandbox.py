@@ -138,7 +138,8 @@ def _result(end: ProcessEnd, channels: Mapping[str, Channel], has_outputs: bool)
         stdout=bytes(stdout.data),
         stderr=bytes(stderr.data),
         outputs=files,
-        timed_out=end.deadline_passed or killed_by == signal.SIGXCPU,
+        cpu_exhausted=killed_by == signal.SIGXCPU,
+        deadline_passed=end.deadline_passed,
         output_truncated=flooded or outputs.truncated,
         seconds=end.seconds,
     )
