@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from ecot.outcomes import Domain
-from ecot.synthesis.faults import OPERATORS
+from ecot.synthesis.faults import OPERATORS, FaultStack, choose_edit
 from ecot.synthesis.faults.places import is_reset
 from ecot.synthesis.mechanical.writing.causes import CAUSES, SILENT_CAUSES
-from ecot.synthesis.mechanical.writing.first import first_thinking
+from ecot.synthesis.mechanical.writing.first import first_thinking, sketch_of
 from ecot.synthesis.mechanical.writing.specification import relevant, requirements, sentences
 from ecot.synthesis.mechanical.writing.values import read_value, relation
 from ecot.synthesis.mechanical.writing.voice import brief, listed, quote
@@ -120,9 +120,62 @@ def test_resets_are_known_by_their_names(name, reset):
 def test_the_first_thinking_describes_the_design(counter):
     task = Task("t", Domain.CHIP_DESIGN, "Decade counter", "When `rst` is 1, `count` is 0.", "c", counter, "counter")
     for seed in range(20):
-        text = first_thinking(task, read_design(counter), Random(seed))
+        text = first_thinking(task, sketch_of(FaultStack(counter, ()), ()), Random(seed))
         assert all(f"`{name}" in text for name in ("counter", "clk", "rst", "enable", "full", "odd"))
         assert '"When `rst` is 1, `count` is 0"' in text
         assert re.search(r"`posedge clk`", text)
         assert re.search(r"`rst` is sampled|synchronous reset by `rst`", text)
         assert not re.search(r"states|`LAST` is", text)
+
+
+def contradictions(text, code):
+    """What the first thinking says about its answer and the answer does not hold."""
+    found, answer, design = [], " ".join(code.split()), read_design(code)
+    told = re.sub(r'"[^"]*"', "", text)
+    for piece in re.findall(r"`([^`]+)`", told):
+        port = re.fullmatch(r"(\w+)(\[.*\])", piece)
+        parts = port.groups() if port else [piece.removesuffix(" ...")]
+        found += [part for part in parts if " ".join(part.split()) not in answer]
+    arms = [sum(child.type == "case_item" for child in node.children) for node in design.tree.of("case_statement")]
+    if not design.tree.has_errors:
+        found += [f"{n} arms" for n in re.findall(r"(\d+) arms", told) if int(n) not in arms]
+    # A register is said to follow an edge that its own block has; a module without a state has no clock.
+    registered = [(clock, names) for names, clock in re.findall(r"([^.]+) (?:is|are) registered on `([^`]+)`", told)]
+    registered += re.findall(r"[Oo]n `(\w+edge \w+)`(?: the block updates|:) ([^.;]+)", told)
+    for clock, names in registered:
+        blocks = [p for p in design.processes if set(re.findall(r"`(\w+)`", names)) & p.targets]
+        if blocks and clock not in {" ".join(event) for process in blocks for event in process.events}:
+            found.append(f"{names} on {clock}")
+    if re.search("no state|purely combinational|Nothing has to be stored", told) and "<=" in re.sub(
+        r"\(.*?\)", "", code
+    ):
+        found.append("no state")
+    return found
+
+
+def test_the_first_thinking_never_contradicts_its_answer(tasks):
+    """Every operator that applies to a task, on the reference of each; the answer is the faulty text."""
+    checked = 0
+    for id, task in tasks.items():
+        for name, operator in OPERATORS.items():
+            edit = choose_edit(read_design(task.reference), operator, Random(f"{id}{name}"))
+            if edit is None:
+                continue
+            stack = FaultStack(task.reference, (edit,))
+            for seed in range(3):
+                text = first_thinking(task, sketch_of(stack, stack.edits), Random(seed))
+                assert contradictions(text, stack.text(stack.edits)) == [], (id, edit, text)
+                checked += 1
+    assert checked > 500
+
+
+def test_a_rule_about_every_path_is_not_told_by_an_answer_that_breaks_it(tasks):
+    rule = "gets a value on every path|every path has to assign"
+    told = {True: 0, False: 0}
+    for task in tasks.values():
+        edit = choose_edit(read_design(task.reference), OPERATORS["drop_default"], Random(0))
+        for edits in () if edit is None else ((), (edit,)):
+            sketch = sketch_of(FaultStack(task.reference, edits), edits)
+            texts = [first_thinking(task, sketch, Random(seed)) for seed in range(12)]
+            told[bool(edits)] += sum(re.search(rule, text) is not None for text in texts)
+    assert told[False] > 10 and told[True] == 0

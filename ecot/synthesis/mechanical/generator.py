@@ -8,10 +8,9 @@ from random import Random
 from ecot.answers import format_answer
 from ecot.synthesis.loop import Generated
 from ecot.synthesis.mechanical.plan import Plan
-from ecot.synthesis.mechanical.writing.first import first_thinking
+from ecot.synthesis.mechanical.writing.first import first_thinking, sketch_of
 from ecot.synthesis.mechanical.writing.repair import Failure, repair_thinking
 from ecot.synthesis.observation import observation_text
-from ecot.synthesis.verilog.design import read_design
 from ecot.tasks.bundle import Task
 from ecot.trajectories import Message, Role
 
@@ -30,7 +29,8 @@ class MechanicalGenerator:
         """The next attempt of the plan, with the thinking that leads from the last observation to it."""
         turn = sum(message.role is Role.ASSISTANT for message in messages)
         if turn == 0:
-            thinking = first_thinking(task, read_design(self._plan.stack.code), self._rng)
+            applied = self._plan.steps[0].applied if self._plan.steps else ()
+            thinking = first_thinking(task, sketch_of(self._plan.stack, applied), self._rng)
         else:
             step = self._plan.steps[turn - 1]
             assert messages[-1].content == observation_text(step.execution), (
