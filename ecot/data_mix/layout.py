@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ecot.data_mix.config import PastThinking
-from ecot.data_mix.skeleton import Field, Shape, Skeleton, Slot, describe, fields_of, probe
+from ecot.data_mix.skeleton import (
+    SENTINEL_END,
+    Field,
+    MessageShape,
+    Shape,
+    Skeleton,
+    Slot,
+    describe,
+    fields_of,
+    probe,
+    render_sentinels,
+)
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import TemplateError
 from ecot.segments import Kind
@@ -63,7 +74,7 @@ class LayoutFinder:
         self.past_thinking = past_thinking
         self.control = control_pattern(tokenizer)
         self._layouts: dict[Shape, Layout] = {}
-        self._probes: dict[tuple[Shape, bool], Skeleton] = {}
+        self._sources: dict[tuple[Shape, bool], str] = {}
 
     def find(self, shape: Shape) -> Layout:
         """The layout of a shape, remembered.
@@ -74,12 +85,12 @@ class LayoutFinder:
         if shape not in self._layouts:
             if len(self._layouts) >= 4096:  # shapes of long general chats need not all be remembered
                 self._layouts.clear()
-                self._probes.clear()
+                self._sources.clear()
             self._layouts[shape] = self._find(shape)
         return self._layouts[shape]
 
     def _find(self, shape: Shape) -> Layout:
-        skeleton = self._probe(shape, False)
+        skeleton = probe(self.tokenizer, shape)
         last = last_turn(shape)
         removed = self._check_nothing_lost(shape, skeleton, last)
         only_last = self.past_thinking is PastThinking.EXPAND
@@ -91,11 +102,12 @@ class LayoutFinder:
         pieces, starts = _cut(skeleton, turns, shape)
         return Layout(skeleton, tuple(pieces), tuple(starts), removed)
 
-    def _probe(self, shape: Shape, generation_prompt: bool) -> Skeleton:
+    def _source(self, shape: Shape, generation_prompt: bool) -> str:
+        """The rendering of a shape with sentinels, remembered: a conversation's prefixes are those of many others."""
         key = (shape, generation_prompt)
-        if key not in self._probes:
-            self._probes[key] = probe(self.tokenizer, shape, generation_prompt)
-        return self._probes[key]
+        if key not in self._sources:
+            self._sources[key] = render_sentinels(self.tokenizer, shape, False, generation_prompt)
+        return self._sources[key]
 
     def _check_nothing_lost(self, shape: Shape, skeleton: Skeleton, last: int) -> tuple[int, ...]:
         rendered = set(skeleton.fields)
@@ -123,7 +135,7 @@ class LayoutFinder:
         texts_end = max([start] + [end for position in (thinking, content) if position for end in position[1:]])
         following = [begin for begin, _ in positions.values() if begin >= texts_end]
         match = self.control.search(skeleton.source, texts_end, min(following, default=len(skeleton.source)))
-        end_of_turn = self._end_of_turn(shape[: index + 1])
+        end_of_turn = self._end_of_turn(shape[index])
         # Where a turn has no end of its own, the token that opens the next turn stops generation (GLM-4.5).
         stops = match is not None and (match.start() == texts_end if end_of_turn is None else match[0] == end_of_turn)
         if match is None or not stops:
@@ -137,16 +149,16 @@ class LayoutFinder:
             before = Kind.PROMPT  # an empty thought that the template wrote by itself is no target
         return _Turn(start, answer_start, match.end(), before, supervised)
 
-    def _end_of_turn(self, shape: Shape) -> str | None:
-        """The special token that follows the last message's answer when nothing comes after it."""
-        answering = (*shape[:-1], shape[-1]._replace(has_content=True))
-        match = self.control.search(self._probe(answering, False).tail)
+    def _end_of_turn(self, turn: MessageShape) -> str | None:
+        """The special token that follows the answer of a last turn."""
+        shape = (MessageShape("user", False, False, True), turn._replace(has_content=True))
+        match = self.control.search(self._source(shape, False).rpartition(SENTINEL_END)[2])
         return match[0] if match else None
 
     def _turn_start(self, shape: Shape, skeleton: Skeleton, index: int) -> int:
         """Where the generation prompt of a turn ends in the skeleton's source."""
         source = skeleton.source
-        prompt = self._probe(shape[:index], True).source
+        prompt = self._source(shape[:index], True)
         if source.startswith(prompt):
             return len(prompt)
         if self.past_thinking is PastThinking.KEEP or index == last_turn(shape):
@@ -155,7 +167,7 @@ class LayoutFinder:
                 f"the chat template renders what comes before message {index} (assistant) otherwise once the message "
                 f"is there, so training and inference would differ; {remedy}"
             )
-        bare = self._probe(shape[:index], False).source
+        bare = self._source(shape[:index], False)
         positions = _sentinel_positions(skeleton)
         own = [begin for field, (begin, _) in positions.items() if field.message == index]
         if not own or not prompt.startswith(bare):
@@ -194,7 +206,7 @@ def _sentinel_positions(skeleton: Skeleton) -> dict[Field, tuple[int, int]]:
     positions, end = {}, 0
     for slot in skeleton.slots:
         begin = end + len(slot.literal)
-        end = skeleton.source.index("\ue0f1", begin) + 1
+        end = skeleton.source.index(SENTINEL_END, begin) + 1
         positions[slot.field] = (begin, end)
     return positions
 

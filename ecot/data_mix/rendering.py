@@ -16,7 +16,7 @@ from ecot.data_mix.alignment import Span, align
 from ecot.data_mix.config import ObservationRole, PastThinking
 from ecot.data_mix.encoder import TextEncoder, TokenisedText
 from ecot.data_mix.layout import LayoutFinder
-from ecot.data_mix.skeleton import render_text, shape_of, to_wire
+from ecot.data_mix.skeleton import SENTINEL_BEGIN, render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
 from ecot.segments import Kind, Run
@@ -144,7 +144,7 @@ class Renderer:
                     raise DataError(f"{place}: not valid Unicode ({error.reason} at {error.start})") from error
                 if match := self._layouts.control.search(text):
                     raise DataError(f"{place}: holds the control token {match[0]!r} as text; remove or escape it")
-                if "\ue0f0" in text:
+                if SENTINEL_BEGIN in text:
                     raise DataError(f"{place}: holds the private-use character U+E0F0, which marks texts here")
                 if message.role is Role.ASSISTANT and (THINK in text or END_THINK in text):
                     tag = THINK if THINK in text else END_THINK

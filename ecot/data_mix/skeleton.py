@@ -20,7 +20,9 @@ from ecot.trajectories import Message, Role
 WireMessage = Mapping[str, str]
 """A message as templates see it: `role`, `content` and, for an assistant that thinks, `reasoning_content`."""
 
-_SENTINEL = re.compile("\ue0f0(\\d+)([tc])\ue0f1")
+SENTINEL_BEGIN, SENTINEL_END = "\ue0f0", "\ue0f1"
+"""Private-use characters around the number and part of a field."""
+_SENTINEL = re.compile(f"{SENTINEL_BEGIN}(\\d+)([tc]){SENTINEL_END}")
 _LEFT, _RIGHT = "\n \n", "\n\t\n"
 """White space put around sentinels to see what a template trims."""
 _TRIM_CHARACTERS = ("", "\n", None)
@@ -139,14 +141,14 @@ def render_text(tokenizer: Any, messages: Sequence[WireMessage], generation_prom
         ) from error
 
 
-def probe(tokenizer: Any, shape: Shape, generation_prompt: bool = False) -> Skeleton:
+def probe(tokenizer: Any, shape: Shape) -> Skeleton:
     """Find the skeleton of a shape.
 
     Raises:
         TemplateError: the template raises, loses a content, writes a text twice or changes what is inside one.
     """
-    plain = _render_sentinels(tokenizer, shape, False, generation_prompt)
-    padded = _render_sentinels(tokenizer, shape, True, generation_prompt)
+    plain = render_sentinels(tokenizer, shape, False)
+    padded = render_sentinels(tokenizer, shape, True)
     literals, fields = _split(plain)
     padded_literals, padded_fields = _split(padded)
     if len(set(fields)) < len(fields):
@@ -175,15 +177,16 @@ def describe(field: Field, shape: Shape) -> str:
     return f"{what} of message {field.message} ({role})"
 
 
-def _render_sentinels(tokenizer: Any, shape: Shape, padded: bool, generation_prompt: bool) -> str:
+def render_sentinels(tokenizer: Any, shape: Shape, padded: bool, generation_prompt: bool = False) -> str:
+    """The rendering of a shape with a sentinel for each text, with white space around the sentinels when `padded`."""
     left, right = (_LEFT, _RIGHT) if padded else ("", "")
     messages = []
     for index, message in enumerate(shape):
         wire = {"role": message.role, "content": ""}
         if message.thinks:
-            wire["reasoning_content"] = f"{left}\ue0f0{index}t\ue0f1{right}"
+            wire["reasoning_content"] = f"{left}{SENTINEL_BEGIN}{index}t{SENTINEL_END}{right}"
         if message.has_content:
-            wire["content"] = f"{left}\ue0f0{index}c\ue0f1{right}"
+            wire["content"] = f"{left}{SENTINEL_BEGIN}{index}c{SENTINEL_END}{right}"
         messages.append(wire)
     return render_text(tokenizer, messages, generation_prompt)
 

@@ -1,9 +1,10 @@
 """Train equals inference, and parsing inverts rendering, for random conversations."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecot.data_mix.config import ObservationRole
@@ -43,7 +44,10 @@ def conversations(draw):
     messages = [Message(Role.SYSTEM, draw(TEXT))] if draw(st.booleans()) else []
     messages.append(Message(Role.USER, draw(TEXT)))
     for _ in range(draw(st.integers(1, 3))):
-        messages.append(Message(Role.ASSISTANT, draw(TEXT), draw(st.none() | TEXT.filter(bool))))
+        thought = draw(st.none() | TEXT.filter(bool))
+        answer = draw(TEXT)
+        # White space after a header may merge with it; there is a test of its own for that.
+        messages.append(Message(Role.ASSISTANT, answer if thought else answer.lstrip(), thought))
         if draw(st.booleans()) or messages[-1].role is Role.ASSISTANT:
             messages.append(Message(Role.OBSERVATION, draw(TEXT)))
     return tuple(messages if draw(st.booleans()) else messages[:-1])
@@ -53,13 +57,14 @@ def attempts_before(messages, end):
     return [index for index, message in enumerate(messages[:end]) if message.role is Role.ASSISTANT]
 
 
-def encode_or_skip(renderer, messages):
-    """The tokens; a turn whose first characters merge with its generation prompt is rightly refused."""
+def encode(renderer, messages):
+    """The tokens; None for a turn whose first characters merge with its generation prompt, which is rightly refused."""
     (encoded,) = renderer.encode([renderer.render(messages)])
     if isinstance(encoded, DataError):
+        assert "merges with the template's header" in str(encoded)
         openings = [m.reasoning_content or m.content for m in messages if m.role is Role.ASSISTANT]
         assert any(text[:1].isspace() for text in openings)
-        assume(False)
+        return None
     return encoded
 
 
@@ -106,7 +111,7 @@ def test_parsing_inverts_rendering(make_renderer, messages):
 def test_training_ids_begin_with_the_generation_prompt_of_every_turn(make_renderer, messages):
     for template in ("shipped", "qwen3"):
         renderer = make_renderer(template)
-        ids = encode_or_skip(renderer, messages).ids.tolist()
+        ids = encode(renderer, messages).ids.tolist()
         for turn in attempts_before(messages, len(messages)):
             prompt = renderer.token_ids(renderer.generation_prompt(messages[:turn]))
             assert ids[: len(prompt)] == prompt
@@ -118,9 +123,15 @@ def test_expanded_documents_are_what_inference_sees(make_renderer, bare_tokenize
     for template, role in (("shipped", "tool"), ("qwen3", "user"), ("qwen3_thinking", "tool")):
         renderer = make_renderer(template, role, "expand")
         if template == "qwen3_thinking":
-            assume(all(m.reasoning_content for m in messages if m.role is Role.ASSISTANT))
+            messages = tuple(
+                replace(m, reasoning_content=m.reasoning_content or "Hm.") if m.role is Role.ASSISTANT else m
+                for m in messages
+            )
         for document in renderer.documents(messages):
-            encoded = encode_or_skip(renderer, document)
+            encoded = encode(renderer, document)
+            if encoded is None:
+                assert template == "qwen3_thinking"  # the only one whose generation prompt ends inside a thought
+                continue
             prompt = renderer.token_ids(renderer.generation_prompt(document[:-1]))
             ids = encoded.ids.tolist()
             assert ids[: len(prompt)] == prompt
@@ -133,7 +144,7 @@ def test_expanded_documents_are_what_inference_sees(make_renderer, bare_tokenize
 @SETTINGS
 @given(messages=conversations())
 def test_kinds_equal_those_told_from_the_token_sequence(make_renderer, bare_tokenizer, messages):
-    encoded = encode_or_skip(make_renderer(), messages)
+    encoded = encode(make_renderer(), messages)
     kinds = [run.kind for run in encoded.runs for _ in range(run.length)]
     expected = reference_kinds(bare_tokenizer, encoded.ids.tolist())
     different = [(kind, other) for kind, other in zip(kinds, expected, strict=True) if kind != other]
@@ -144,7 +155,7 @@ def test_kinds_equal_those_told_from_the_token_sequence(make_renderer, bare_toke
 @SETTINGS
 @given(messages=conversations())
 def test_attempts_count_assistant_turns(make_renderer, messages):
-    encoded = encode_or_skip(make_renderer(), messages)
+    encoded = encode(make_renderer(), messages)
     supervised = [run for run in encoded.runs if run.kind in (Kind.THINKING, Kind.ANSWER)]
     attempts = [attempt for attempt, _ in itertools.groupby(run.attempt for run in supervised)]
     assert attempts == list(range(1, len(attempts_before(messages, len(messages))) + 1))
