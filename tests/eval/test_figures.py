@@ -5,14 +5,25 @@ import re
 import numpy as np
 import pytest
 
+from ecot.data_mix.config import DataConfig
+from ecot.data_mix.prepare import prepare
 from ecot.data_mix.store import DocumentStore
 from ecot.eval.report.charts import NARROW, WIDE, compact
-from ecot.eval.report.examples import choose_documents, segments_of
+from ecot.eval.report.examples import choose_documents, segments_of, shown_labels
 from ecot.eval.report.figures import Curve, Lengths, accounts, turn_lengths
 from ecot.eval.report.palette import COLOURS, KINDS, LABELS, SURFACES, TEXT
 from ecot.eval.report.plots import label_chart, length_chart, scaling_chart
+from ecot.eval.report.tables import percent
 from ecot.outcomes import Label
+from ecot.run_paths import RunPaths
 from ecot.segments import Kind
+from ecot.trajectory_io import write_trajectories
+
+DATA = {
+    "tokenizer": {"train": {"vocab_size": 600}},
+    "budgets": [{"name": "small", "tokens": 500}],
+    "packing": {"pack_tokens": 512, "global_batch_tokens": 512},
+}
 
 pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
 
@@ -145,3 +156,29 @@ def test_charts_of_one_page_share_no_ids():
 )
 def test_compact_counts(number, text):
     assert compact(number) == text
+
+
+def test_a_document_shows_only_attempts_that_it_holds(trajectories, tmp_path):
+    """With `expand`, the first document of `or_gate` ends at its first attempt, which did not compile."""
+    paths = RunPaths(tmp_path)
+    for name in ("train", "heldout"):
+        write_trajectories(paths.trajectories / f"{name}.parquet", trajectories)
+    store = prepare(DataConfig.model_validate({**DATA, "past_thinking": "expand"}), paths, seed=1).train
+    found = {}
+    for index in range(len(store)):
+        found.setdefault(store[index].task_id, set()).add(shown_labels(store[index]))
+    broken, wrong = Label.COMPILATION_ERROR, Label.FUNCTIONAL_MISMATCH
+    assert found["and_gate"] == {(Label.PASS,)}
+    assert found["or_gate"] == {(broken,), (broken, Label.PASS)}
+    assert found["xor_gate"] == {(wrong,), (wrong, wrong)}
+    for rule, index in choose_documents(store):
+        if "passes" in rule:
+            assert shown_labels(store[index])[-1] is Label.PASS
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0%"), (0.0003, "<0.1%"), (0.061, "6.1%"), (0.5, "50%"), (0.999, "99.9%"), (0.9997, ">99.9%"), (1, "100%")],
+)
+def test_only_0_and_1_are_shown_as_such(share, text):
+    assert percent(share) == text

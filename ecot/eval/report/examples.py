@@ -13,7 +13,7 @@ from ecot.data_mix.store import Document, DocumentStore
 from ecot.eval.report.record import RunRecord
 from ecot.eval.results import EvalResult
 from ecot.outcomes import Label
-from ecot.segments import Kind
+from ecot.segments import SUPERVISED_KINDS, Kind
 from ecot.trajectories import Trajectory
 
 MAX_COMPLETIONS = 3
@@ -41,6 +41,8 @@ class Example:
     why: str
     """The rule that chose it."""
     document: Document
+    labels: tuple[Label | None, ...]
+    """Outcomes of the attempts that the document holds."""
     segments: tuple[Segment, ...]
 
 
@@ -71,7 +73,7 @@ def choose_documents(store: DocumentStore) -> list[tuple[str, int]]:
     """
     chosen: list[tuple[str, int]] = []
     order = np.argsort(store.lengths[:MAX_SEARCHED], kind="stable").tolist()
-    labels = {index: store[index].attempt_labels for index in order}
+    labels = {index: shown_labels(store[index]) for index in order}
     passing = [index for index in order if labels[index] and labels[index][-1] is Label.PASS]
     mismatching = [index for index in order if Label.FUNCTIONAL_MISMATCH in labels[index][:-1]]
     rules = (
@@ -86,10 +88,17 @@ def choose_documents(store: DocumentStore) -> list[tuple[str, int]]:
     return chosen
 
 
+def shown_labels(document: Document) -> tuple[Label | None, ...]:
+    """Outcomes of the attempts that a document holds: a cut or expanded one ends before its trajectory does."""
+    attempts = document.run_table.attempts[np.isin(document.run_table.kinds, SUPERVISED_KINDS)]
+    return document.attempt_labels[: int(attempts.max(initial=0))]
+
+
 def choose_examples(store: DocumentStore, tokenizer: Any) -> list[Example]:
     """The chosen documents with their segments."""
     return [
-        Example(rule, store[index], segments_of(store[index], tokenizer)) for rule, index in choose_documents(store)
+        Example(rule, store[index], shown_labels(store[index]), segments_of(store[index], tokenizer))
+        for rule, index in choose_documents(store)
     ]
 
 

@@ -29,7 +29,11 @@ class Table:
 
 
 def percent(share: float) -> str:
-    """A share in percent; an interval's ends are never rounded to 0 or 100 unless they are."""
+    """A share in percent; it is never rounded to 0 or 100 unless it is."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
     text = f"{100 * share:.1f}"
     return f"{text.removesuffix('.0')}%"
 
