@@ -17,6 +17,7 @@ from ecot.errors import DataError
 from ecot.eval.heldout_loss import HeldoutLoss
 from ecot.eval.metrics import Rate, label_mix, mean_pass_at_k, pass_rate
 from ecot.run_paths import RunPaths
+from ecot.train.milestones import MILESTONE
 from ecot.trajectories import Trajectory
 
 
@@ -160,8 +161,10 @@ def read_result(path: Path) -> EvalResult:
 
 
 def read_results(paths: RunPaths) -> list[EvalResult]:
-    """All results of a run, in the order of training."""
-    results = [read_result(path) for path in paths.eval.glob("*.json")]
+    """The results of the milestones that the run has an export of, in the order of training."""
+    # Budgets may have been renamed or left out since: their results stay on disk but are of another run.
+    found = [path for path in paths.eval.glob("*.json") if (paths.export / path.stem / MILESTONE).is_file()]
+    results = [read_result(path) for path in found]
     return sorted(results, key=lambda result: result.plan_step)
 
 
