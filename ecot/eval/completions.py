@@ -78,6 +78,8 @@ class Completer:
         self.config = config
         self.name = name
         self.control = control_pattern(renderer.tokenizer)
+        added = renderer.tokenizer.added_tokens_decoder
+        self.control_ids = {id for id, token in added.items() if self.control.fullmatch(token.content)}
 
     def complete(
         self, tasks: Sequence[Task], progress: Callable[[int, int, str], None] = lambda done, total, note: None
@@ -97,8 +99,7 @@ class Completer:
         return [self._close(conversation) for conversation in conversations]
 
     def _open(self, task: Task, sample: int) -> _Conversation:
-        # The wording of the request varies as it does in training; it depends on the sample, never on the model.
-        prompt = build_prompt(task, Random(derive_seed("eval", self.config.seed, task.id, sample)))
+        prompt = opening(task, self.config.seed, sample)
         return _Conversation(task, sample, prompt, list(prompt.messages))
 
     def _may_go_on(self, conversation: _Conversation) -> bool:
@@ -135,20 +136,36 @@ class Completer:
         """Parse, execute and append one attempt to each conversation."""
         codes = [self._say(*pair) for pair in zip(active, generated, strict=True)]
         jobs = [(c.task, code) for c, code in zip(active, codes, strict=True) if code is not None]
-        executions = iter(self.execute(jobs))
+        executions = iter(self._execute(jobs))
         for conversation, code in zip(active, codes, strict=True):
             nothing = missing_code(conversation.task.language, self.fingerprint)
             execution = nothing if code is None else next(executions)
-            if execution.label is Label.TOOL_ERROR:
-                raise ToolError(f"task {conversation.task.id}: {execution.diagnostics or 'the tool failed'}")
             index = len(conversation.messages) - 1
             conversation.attempts.append(_attempt(index, code, execution))
             conversation.messages.append(Message(Role.OBSERVATION, observation_text(execution)))
 
+    def _execute(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
+        """Run candidates. A tool that fails gets a second chance, since the completions have cost more than it does.
+
+        Raises:
+            ToolError: it failed again; its failure is never taken for a label.
+        """
+        try:
+            executions = self.execute(jobs)
+        except ToolError:
+            executions = self.execute(jobs)
+        broken = [place for place, execution in enumerate(executions) if execution.label is Label.TOOL_ERROR]
+        again = self.execute([jobs[place] for place in broken]) if broken else []
+        for place, execution in zip(broken, again, strict=True):
+            if execution.label is Label.TOOL_ERROR:
+                raise ToolError(f"task {jobs[place][0].id}: {execution.diagnostics or 'the tool failed'}")
+            executions[place] = execution
+        return executions
+
     def _say(self, conversation: _Conversation, generated: Generated) -> str | None:
         """Append what the model wrote as a message, verbatim but for control tokens; returns the code in it."""
         raw = self.renderer.tokenizer.decode(generated.ids, skip_special_tokens=False)
-        parsed = parse_completion(self.control.sub("", raw), thinking_opened=conversation.thinking_opened)
+        parsed = parse_completion(self._plain_text(generated.ids), thinking_opened=conversation.thinking_opened)
         conversation.messages.append(Message(Role.ASSISTANT, parsed.content, parsed.thinking))
         conversation.turns.append(
             {
@@ -159,6 +176,14 @@ class Completer:
             }
         )
         return extract_code(parsed.content, conversation.task.language)
+
+    def _plain_text(self, ids: Sequence[int]) -> str:
+        """The text of a completion without control tokens, so that it cannot open turns in the next prompt."""
+        kept = [id for id in ids if id not in self.control_ids]
+        text = self.renderer.tokenizer.decode(kept, skip_special_tokens=False)
+        while self.control.search(text):  # spelled out, or joined from what stood around one
+            text = self.control.sub("", text)
+        return text
 
     def _close(self, conversation: _Conversation) -> Trajectory:
         task = conversation.task
@@ -173,6 +198,14 @@ class Completer:
             attempts=tuple(conversation.attempts),
             provenance=Provenance(self.name, conversation.prompt.instruction, self.config.seed, details),
         )
+
+
+def opening(task: Task, seed: int, sample: int) -> Prompt:
+    """The first messages of a conversation.
+
+    The wording of the request varies as it does in training; it depends on the sample, never on the model.
+    """
+    return build_prompt(task, Random(derive_seed("eval", seed, task.id, sample)))
 
 
 def missing_code(language: str, fingerprint: str) -> Execution:
