@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ecot.data_mix.batch import Collator
 from ecot.data_mix.plan import PackPlan
+from ecot.kernels.linear_cross_entropy import ScoredRows
 
 
 class RankPacks(Dataset[dict[str, Any]]):
@@ -29,7 +31,14 @@ class RankPacks(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, turn = divmod(index, self.accumulation)
         pack = self.plan.packs(step)[self.rank + turn * self.num_ranks]
-        return self.collator(pack).to_inputs()
+        return _trained_first(self.collator(pack).to_inputs())
+
+
+def _trained_first(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Sort monitored rows behind trained ones while the rows are on the CPU and their number costs no wait."""
+    rows = ScoredRows(*(inputs[name] for name in ("row_index", "labels", "weights", "groups", "num_groups")))
+    rows = rows.trained_first()
+    return inputs | {field.name: getattr(rows, field.name) for field in fields(rows)}
 
 
 class FromStep(Sampler[int]):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ecot.errors import ConfigError
+from ecot.kernels.attention import model_inputs
 from ecot.kernels.linear_cross_entropy import ScoredRows
 from ecot.kernels.linear_cross_entropy.peers import LossFunction, LossName, loss_function
 
@@ -34,17 +35,19 @@ class ScoringHead(nn.Linear):
         groups: Tensor | None = None,
         num_groups: int = 1,
         scale: Tensor | float = 1.0,
+        num_trained: int | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits of `hidden`, or (loss, statistics) of the scored rows.
 
         Args:
             hidden: `[..., D]`; with scored rows, flattened to `[T, D]`.
-            row_index: `[n]` int64, rows of the flattened hidden states, ascending.
+            row_index: `[n]` int64, rows of the flattened hidden states, trained ones first.
             labels: `[n]` int64, the token that each row predicts.
             weights: `[n]` float32; 0 for rows that are only monitored.
             groups: `[n]` int64, the group that each row's sums are added to.
             num_groups: number of groups G.
             scale: factor of the loss, typically ranks / sum of weights over the global batch.
+            num_trained: how many rows have a weight above 0, where they come first; None where they are unsorted.
 
         Returns:
             Without `row_index`, logits `[..., V]`. Otherwise the scalar loss `scale * sum(w * nll)` and the float32
@@ -53,7 +56,7 @@ class ScoringHead(nn.Linear):
         if row_index is None:
             return super().forward(hidden)
         assert labels is not None and weights is not None and groups is not None
-        rows = ScoredRows(row_index, labels, weights.float(), groups, num_groups)
+        rows = ScoredRows(row_index, labels, weights.float(), groups, num_groups, num_trained)
         output = self.loss_function(
             hidden.reshape(-1, hidden.shape[-1]),
             self.weight,
@@ -110,23 +113,11 @@ def _score(
     groups: Tensor,
     num_groups: int,
     scale: Tensor | float,
+    num_trained: int | None = None,
     cu_seqlens: Tensor | None = None,
     max_seqlen: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One micro-batch: packed `[1, T]` with `cu_seqlens`, or right-padded rows `[B, L]` without."""
-    # All four names together, positions, no mask and no cache: anything less makes transformers attend across
-    # documents without a warning.
-    packed = (
-        {}
-        if cu_seqlens is None
-        else {
-            "cu_seq_lens_q": cu_seqlens,
-            "cu_seq_lens_k": cu_seqlens,
-            "max_length_q": max_seqlen,
-            "max_length_k": max_seqlen,
-        }
-    )
-    hidden = model.base_model(
-        input_ids=input_ids, position_ids=position_ids, attention_mask=None, use_cache=False, **packed
-    ).last_hidden_state
-    return model.get_output_embeddings()(hidden, row_index, labels, weights, groups, num_groups, scale)
+    inputs = model_inputs(input_ids, position_ids, cu_seqlens, max_seqlen)
+    hidden = model.base_model(**inputs).last_hidden_state
+    return model.get_output_embeddings()(hidden, row_index, labels, weights, groups, num_groups, scale, num_trained)
