@@ -19,7 +19,7 @@ from ecot.data_mix.layout import LayoutFinder
 from ecot.data_mix.skeleton import SENTINEL_BEGIN, render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
-from ecot.segments import Kind, Run
+from ecot.segments import SUPERVISED_KINDS, Kind, Run
 from ecot.trajectories import Message, Role
 
 
@@ -77,13 +77,20 @@ class Renderer:
             for turn in turns:
                 yield tuple(messages[: turn + 1])
 
-    def render(self, messages: Sequence[Message], inner: Mapping[int, Sequence[Span]] | None = None) -> Rendering:
+    def render(
+        self,
+        messages: Sequence[Message],
+        inner: Mapping[int, Sequence[Span]] | None = None,
+        kinds: Mapping[int, Kind] | None = None,
+    ) -> Rendering:
         """The text that the chat template gives, with kinds and attempts by character.
 
         Args:
             messages: the conversation.
             inner: for folded thoughts, message to the spans of its `reasoning_content`; the attempts that a thought
                 narrates count like turns of their own.
+            kinds: assistant message to the kind that all its supervised text has instead, end of turn included: what a
+                world model says is an observation.
 
         Raises:
             TemplateError: the template loses text that must be there, for every conversation of this shape.
@@ -93,6 +100,8 @@ class Renderer:
         layout = self._layouts.find(shape_of(messages, self.observation_role))
         wire = to_wire(messages, self.observation_role)
         parts, spans, ends = [], [], [0]
+        turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
+        instead = {turns.index(message) + 1: kind for message, kind in (kinds or {}).items()}
         narrated = 0  # attempts told in thoughts so far, beyond the one that each turn is anyway
         for piece in layout.pieces:
             text = piece.slot.text(wire) if piece.slot else piece.literal
@@ -104,7 +113,8 @@ class Renderer:
                 spans += _inner_spans(folded, piece.slot.field.of(wire), text, ends[-1])
                 narrated = spans[-1].attempt - piece.attempt
             ends.append(ends[-1] + len(text))
-            spans.append(Span(ends[-1], piece.kind, piece.attempt + narrated))
+            kind = instead.get(piece.attempt, piece.kind) if piece.kind in SUPERVISED_KINDS else piece.kind
+            spans.append(Span(ends[-1], kind, piece.attempt + narrated))
         text = "".join(parts)
         rendered = render_text(self.tokenizer, wire)
         if text != rendered:

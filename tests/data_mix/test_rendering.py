@@ -308,3 +308,16 @@ def test_an_answer_that_merges_with_the_header_is_refused(make_renderer):
     assert isinstance(error, DataError) and "unlike at inference" in str(error)
     thinking = (Message(Role.USER, "hi"), Message(Role.ASSISTANT, "\nhello", "\nhm"))
     assert not isinstance(encode_one(renderer, thinking), DataError)
+
+
+def test_a_turn_may_have_another_kind(make_renderer):
+    """A world model's pair: the candidate comes in, what the tool would say goes out."""
+    pair = (Message(Role.USER, "module m; endmodule"), Message(Role.ASSISTANT, "PASS", "It compiles."))
+    segments = segments_of_spans(make_renderer().render(pair, kinds={1: OBSERVATION}))
+    assert segments[1:] == [
+        ("<think>\nIt compiles.\n</think>\n\nPASS<|im_end|>", OBSERVATION, 1),
+        ("\n", PROMPT, 1),
+    ]
+    both = segments_of_spans(make_renderer().render(CONVERSATION, kinds={4: OBSERVATION}))
+    assert both[1:3] == CHATML[1:3]
+    assert ("<think>\nA semicolon.\n</think>\n\n```\ngood\n```\n<|im_end|>", OBSERVATION, 2) in both
