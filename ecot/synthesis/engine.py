@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from filelock import FileLock
+
 from ecot import outcomes
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
@@ -29,14 +31,18 @@ from ecot.synthesis.memo import MemoBackend
 from ecot.synthesis.router import build_prompt
 from ecot.synthesis.selection import Selection, select
 from ecot.synthesis.slots import Slot, Split, derive_seed, draw_slot, split_tasks
-from ecot.synthesis.summary import SynthesisSummary, summarise
+from ecot.synthesis.summary import SynthesisSummary, ToolLosses, summarise
 from ecot.tasks.bundle import Task
 from ecot.trajectories import Provenance, Trajectory
 from ecot.trajectory_io import write_trajectories
 
 JOURNAL = "journal.jsonl"
 """Name of the file of finished trajectories, in the folder of the final files; removed when these are written."""
-MAX_TOOL_ERRORS = 8
+LOCK = ".synthesis.lock"
+"""Held while a run writes into the folder, so that a second one waits and then finds it finished."""
+TOOL_TRIES = 3
+"""How often a trajectory is drawn before a tool that breaks each time leaves its slot unresolved."""
+MAX_UNRESOLVED = 8
 """More trajectories than this lost to a broken tool end the run."""
 
 
@@ -50,13 +56,18 @@ def synthesise(
 ) -> SynthesisSummary:
     """Write `train`, `heldout` and `summary.json` under `paths.trajectories`.
 
-    A run that was killed goes on where it was; the files are those of an uninterrupted run, bit for bit.
+    A run that was killed goes on where it was; the files are those of an uninterrupted run, bit for bit. Where the tool
+    broke on a slot again and again, others take its place, `unresolved` in the summary counts it, and the next run
+    tries it once more.
 
     Raises:
         ConfigError: the tasks do not suit the configuration.
         ToolError: the tool breaks again and again, or is not there.
     """
-    return asyncio.run(Engine(config, paths, seed, tasks, backend, progress).run())
+    engine = Engine(config, paths, seed, tasks, backend, progress)
+    engine.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(engine.folder / LOCK):
+        return asyncio.run(engine.run())
 
 
 @dataclass
@@ -89,7 +100,7 @@ class Engine:
         self.split_ids = split_tasks(config, tasks, seed)
         self.wanted = {Split.TRAIN: config.train_trajectories, Split.HELDOUT: config.heldout_trajectories}
         self.tool_errors: Counter[Split] = Counter()
-        self._last_tool_error = ""
+        self.unresolved: Counter[Split] = Counter()
 
     async def run(self) -> SynthesisSummary:
         """Draw until both splits are full, then write them."""
@@ -105,10 +116,11 @@ class Engine:
         for split, selection in selections.items():
             write_trajectories(self.path(split), selection.kept)
         summary = summarise(
-            selections, drawn, resumed, self.tool_errors, time.monotonic() - started, self.split_ids, self.wanted
+            selections, drawn, resumed, self._losses(), time.monotonic() - started, self.split_ids, self.wanted
         )
         self._write_summary({**identity, **summary.to_json()})
-        (self.folder / JOURNAL).unlink()
+        if not self.unresolved.total():
+            (self.folder / JOURNAL).unlink()
         return summary
 
     def path(self, split: Split) -> Path:
@@ -118,7 +130,9 @@ class Engine:
     def identity(self) -> str:
         """Hash of all that the result depends on; another identity starts anew."""
         config = self.config.model_dump(mode="json", exclude={"concurrency"})
-        parts: list[Any] = [config, self.seed, {id: task.hash for id, task in sorted(self.tasks.items())}]
+        # Title and tags decide no outcome, so they are not in a task's hash, but how its prompt is worded.
+        tasks = {id: [task.hash, task.title, sorted(task.tags)] for id, task in sorted(self.tasks.items())}
+        parts: list[Any] = [config, self.seed, tasks]
         parts += [self.backend.fingerprint, outcomes.TAXONOMY_VERSION, _source_hash()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
 
@@ -154,25 +168,35 @@ class Engine:
         await run_all([draw(slot) for slot in slots if (slot.split, slot.index) not in journal.drawn])
 
     async def _draw(self, slot: Slot) -> Drawn | None:
-        """One trajectory; None if the tool broke, in which case a later run tries again."""
+        """One trajectory; None if the tool broke each time, in which case a later run tries again."""
+        for tries_left in reversed(range(TOOL_TRIES)):
+            try:
+                return await self._draw_once(slot)
+            except (MissingToolError, SandboxError):
+                raise
+            except ToolError as error:
+                self.tool_errors[slot.split] += 1
+                if tries_left:
+                    continue
+                self.unresolved[slot.split] += 1
+                if self.unresolved.total() > MAX_UNRESOLVED:
+                    raise ToolError(
+                        f"{self.unresolved.total()} trajectories lost to tool errors; the last: {error}"
+                    ) from error
+        return None
+
+    async def _draw_once(self, slot: Slot) -> Drawn:
+        """One trajectory, a function of the slot alone: a second try starts from the same seeds."""
         memo = MemoBackend(self.backend)
         task = self.tasks[slot.task_id]
         balance = self.config.balance
         planner = Planner(task, memo, self.config.generator, balance, Random(derive_seed(slot.seed, "plan")))
-        try:
-            plan = await planner.draw(slot.num_faults, slot.may_be_long)
-            trajectory = await self._walk(slot, task, plan, memo) if plan is not None else None
-        except (MissingToolError, SandboxError):
-            raise
-        except ToolError as error:
-            self.tool_errors[slot.split] += 1
-            self._last_tool_error = str(error)
-            if self.tool_errors.total() > MAX_TOOL_ERRORS:
-                raise ToolError(
-                    f"{self.tool_errors.total()} trajectories lost to tool errors; the last: {error}"
-                ) from error
-            return None
+        plan = await planner.draw(slot.num_faults, slot.may_be_long)
+        trajectory = await self._walk(slot, task, plan, memo) if plan is not None else None
         return Drawn(slot.split, slot.index, trajectory, dict(planner.discards), memo.executions, memo.seconds)
+
+    def _losses(self) -> dict[Split, ToolLosses]:
+        return {split: ToolLosses(self.tool_errors[split], self.unresolved[split]) for split in Split}
 
     async def _walk(self, slot: Slot, task: Task, plan: Plan, memo: MemoBackend) -> Trajectory:
         prompt = build_prompt(task, Random(derive_seed(slot.seed, "prompt")))
@@ -186,14 +210,15 @@ class Engine:
         return await run_loop(task, prompt, generator, memo, provenance, self.config.max_corrections)
 
     def _finished(self, identity: dict[str, str]) -> SynthesisSummary | None:
-        """The summary of an earlier run of the same identity, if its files are all there."""
+        """The summary of an earlier run of the same identity, if its files are all there and no slot is open."""
         path = self.folder / "summary.json"
         if not path.is_file() or not all(self.path(split).is_file() for split in Split):
             return None
         row = json.loads(path.read_text("utf-8"))
         if row.pop("identity", None) != identity["identity"]:
             return None
-        return SynthesisSummary.from_json(row)
+        summary = SynthesisSummary.from_json(row)
+        return None if any(split.unresolved for split in summary.splits.values()) else summary
 
     def _write_summary(self, row: dict[str, Any]) -> None:
         temporary = self.folder / ".summary.json.tmp"

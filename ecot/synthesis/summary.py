@@ -32,6 +32,16 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class ToolLosses:
+    """What a tool that broke did to one split."""
+
+    errors: int = 0
+    """Tries that ended in a tool error."""
+    unresolved: int = 0
+    """Slots given up after several such tries; other slots took their places, and the next run tries them again."""
+
+
+@dataclass(frozen=True)
 class SplitSummary:
     """One split."""
 
@@ -53,6 +63,11 @@ class SplitSummary:
     refused: dict[str, int]
     """Finished trajectories that were not kept, by reason."""
     tool_errors: int
+    """Tries that ended in a tool error; most are mended by another try."""
+    unresolved: int = 0
+    """Slots that the tool broke on each time; a run with such slots is not finished."""
+    shortfall: int = 0
+    """How many fewer trajectories than wanted: `max_draws` was reached."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,7 @@ def summarise(
     selections: Mapping[Split, Selection],
     drawn: Sequence[Drawn],
     resumed: Sequence[Drawn],
-    tool_errors: Mapping[Split, int],
+    losses: Mapping[Split, ToolLosses],
     seconds: float,
     tasks: Mapping[Split, list[str]],
     wanted: Mapping[Split, int],
@@ -102,7 +117,7 @@ def summarise(
     fresh = executions - sum(item.executions for item in resumed)
     return SynthesisSummary(
         splits={
-            str(split): _split(selection, wanted[split], tasks[split], tool_errors.get(split, 0))
+            str(split): _split(selection, wanted[split], tasks[split], losses[split])
             for split, selection in selections.items()
         },
         discards=dict(sorted(discards.items())),
@@ -113,7 +128,7 @@ def summarise(
     )
 
 
-def _split(selection: Selection, wanted: int, tasks: list[str], tool_errors: int) -> SplitSummary:
+def _split(selection: Selection, wanted: int, tasks: list[str], losses: ToolLosses) -> SplitSummary:
     kept = selection.kept
     messages = [message for trajectory in kept for message in trajectory.messages]
     assistant = [m for m in messages if m.role is Role.ASSISTANT]
@@ -124,6 +139,7 @@ def _split(selection: Selection, wanted: int, tasks: list[str], tool_errors: int
     return SplitSummary(
         wanted=wanted,
         trajectories=len(kept),
+        shortfall=wanted - len(kept),
         tasks=tasks,
         attempts=sum(len(trajectory.attempts) for trajectory in kept),
         verdicts=dict(Counter(str(trajectory.verdict) for trajectory in kept)),
@@ -135,7 +151,8 @@ def _split(selection: Selection, wanted: int, tasks: list[str], tool_errors: int
         observations=Lengths.of(m.content for m in messages if m.role is Role.OBSERVATION),
         characters=sum(len(m.content) + len(m.reasoning_content or "") for m in messages),
         refused=dict(selection.discards),
-        tool_errors=tool_errors,
+        tool_errors=losses.errors,
+        unresolved=losses.unresolved,
     )
 
 

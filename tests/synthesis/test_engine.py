@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -117,10 +118,10 @@ def test_concurrency_changes_nothing(run, few, icarus, tmp_path):
     other = RunPaths(tmp_path)
     seen = []
     config = SynthesisConfig(concurrency=6, **OPTIONS)
-    synthesise(config, other, SEED, few, icarus, lambda stage, done, total: seen.append((stage, done, total)))
+    synthesise(config, other, SEED, few, icarus, lambda *given: seen.append(given))
     assert files(other) == files(paths)
-    assert seen[0] == ("train", 0, 16)
-    assert seen[-1] == ("heldout", 2, 2)
+    assert seen[0] == (0, 16, "train")
+    assert seen[-1] == (2, 2, "heldout")
 
 
 def test_another_seed_gives_other_trajectories(run, few, icarus, tmp_path):
@@ -195,24 +196,75 @@ def test_tools_that_break_again_and_again_end_the_run(few, icarus, tmp_path):
     assert not (tmp_path / "trajectories" / "train.jsonl").exists()
 
 
-def test_a_trajectory_lost_to_the_tool_is_counted_and_replaced(few, icarus, tmp_path):
-    class Stumbling:
-        name, domains, fingerprint = "stumbling", icarus.domains, icarus.fingerprint
-        calls = 0
+class Stumbling:
+    """Icarus, but some of its calls fail."""
 
-        async def execute(self, task, code):
-            self.calls += 1
-            if self.calls == 3:
-                raise ToolError("once")
-            return await icarus.execute(task, code)
+    name = "stumbling"
 
-        async def execute_many(self, jobs):
-            return [await self.execute(task, code) for task, code in jobs]
+    def __init__(self, icarus, failing):
+        self.inner, self.failing, self.calls = icarus, failing, 0
+        self.domains, self.fingerprint = icarus.domains, icarus.fingerprint
 
-    config = SynthesisConfig(**{**OPTIONS, "train_trajectories": 3, "heldout_trajectories": 0})
-    summary = synthesise(config, RunPaths(tmp_path), SEED, few, Stumbling())
-    assert summary.splits["train"].tool_errors == 1
-    assert summary.splits["train"].trajectories == 3
+    async def execute(self, task, code):
+        self.calls += 1
+        if self.calls in self.failing:
+            raise ToolError("the tool stumbled")
+        return await self.inner.execute(task, code)
+
+    async def execute_many(self, jobs):
+        return [await self.execute(task, code) for task, code in jobs]
+
+
+def test_a_tool_that_stumbles_changes_nothing(run, few, icarus, tmp_path):
+    paths, _ = run
+    config = SynthesisConfig(concurrency=1, **{**OPTIONS, "train_trajectories": 4, "heldout_trajectories": 0})
+    summary = synthesise(config, RunPaths(tmp_path), SEED, few, Stumbling(icarus, {3, 4, 9}))
+    split = summary.splits["train"]
+    assert (split.tool_errors, split.unresolved, split.trajectories, split.shortfall) == (3, 0, 4, 0)
+    rows = (tmp_path / "trajectories" / "train.jsonl").read_bytes().splitlines()
+    assert rows == files(paths)[0].splitlines()[:4]
+
+
+def test_a_slot_given_up_is_tried_again_by_the_next_run(run, few, icarus, tmp_path):
+    paths, _ = run
+    config = SynthesisConfig(concurrency=1, **{**OPTIONS, "train_trajectories": 4, "heldout_trajectories": 0})
+    first = synthesise(config, RunPaths(tmp_path), SEED, few, Stumbling(icarus, {1, 2, 3})).splits["train"]
+    assert (first.tool_errors, first.unresolved, first.trajectories) == (3, 1, 4)
+    wanted = files(paths)[0].splitlines()[:4]
+    written = tmp_path / "trajectories" / "train.jsonl"
+    assert written.read_bytes().splitlines()[:3] == wanted[1:]
+    second = synthesise(config, RunPaths(tmp_path), SEED, few, icarus)
+    assert second.resumed == 4 and second.splits["train"].unresolved == 0
+    assert written.read_bytes().splitlines() == wanted
+    assert not (tmp_path / "trajectories" / JOURNAL).exists()
+
+
+def test_a_split_that_cannot_be_filled_tells_its_shortfall(few, icarus, tmp_path):
+    options = {**OPTIONS, "train_trajectories": 0, "heldout_trajectories": 4, "max_draws": 2}
+    config = SynthesisConfig(**options, balance={"first_pass_share": 0.999}, generator={"variants": False})
+    split = synthesise(config, RunPaths(tmp_path), SEED, few, icarus).splits["heldout"]
+    assert split.trajectories < 4 and split.shortfall == 4 - split.trajectories
+    assert split.refused["duplicate"] >= 4
+
+
+def test_two_processes_on_one_run_do_it_once(run, tmp_path):
+    paths, _ = run
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT)
+    out = RunPaths(tmp_path / "run")
+    both = [subprocess.Popen([sys.executable, str(script), str(out.root)]) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    assert files(out) == files(paths)
+    assert json.loads((out.trajectories / "summary.json").read_text())["resumed"] == 0
+
+
+def test_what_words_the_prompt_belongs_to_the_identity(few, icarus, tmp_path):
+    def identity(**changes):
+        tasks = {**few, "lfsr": replace(few["lfsr"], **changes)}
+        return Engine(SynthesisConfig(**OPTIONS), RunPaths(tmp_path), SEED, tasks, icarus, no_progress).identity()
+
+    assert len({identity(), identity(title="Another title"), identity(tags=("memory",))}) == 3
+    assert identity() == identity(difficulty="hard")
 
 
 def test_unknown_heldout_tasks_are_refused(few, icarus, tmp_path):
