@@ -66,7 +66,7 @@ async def run_loop(
         messages.append(Message(Role.ASSISTANT, answer, thinking or None))
         code = extract_code(answer, task.language)
         execution = await _execute(task, code, backend)
-        attempts.append(_attempt(len(messages) - 1, code, execution))
+        attempts.append(attempt_of(execution, len(messages) - 1, code))
         messages.append(Message(Role.OBSERVATION, observation_text(execution)))
         if execution.passed:
             break
@@ -90,20 +90,32 @@ def trajectory_id(task: Task, messages: Sequence[Message]) -> str:
 
 async def _execute(task: Task, code: str | None, backend: Backend) -> Execution:
     if code is None:
-        return Execution(
-            label=Label.FORMAT_ERROR,
-            subcode="no_code",
-            stage=Stage.PARSE,
-            diagnostics=f"No complete fenced code block was found; answer in one ```{task.language} block.",
-            fingerprint=backend.fingerprint,
-        )
+        return missing_code(task.language, backend.fingerprint)
     execution = await backend.execute(task, code)
     if execution.label is Label.TOOL_ERROR:
         raise ToolError(f"task {task.id}: {execution.diagnostics or 'the tool failed without a word'}")
     return execution
 
 
-def _attempt(message_index: int, code: str | None, execution: Execution) -> Attempt:
+def missing_code(language: str, fingerprint: str) -> Execution:
+    """The outcome of an answer without a complete code block; `fingerprint` is that of the backend not asked."""
+    return Execution(
+        label=Label.FORMAT_ERROR,
+        subcode="no_code",
+        stage=Stage.PARSE,
+        diagnostics=f"No complete fenced code block was found; answer in one ```{language} block.",
+        fingerprint=fingerprint,
+    )
+
+
+def attempt_of(execution: Execution, message_index: int, code: str | None) -> Attempt:
+    """An execution as a trajectory keeps it.
+
+    Args:
+        execution: what came of the attempt.
+        message_index: where the assistant's message stands in the conversation.
+        code: what was executed; None if the answer held none.
+    """
     return Attempt(
         message_index=message_index,
         code=code or "",

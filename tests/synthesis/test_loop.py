@@ -9,7 +9,7 @@ import pytest
 from ecot.answers import format_answer
 from ecot.errors import ToolError
 from ecot.outcomes import Label, Stage
-from ecot.synthesis.loop import Generated, run_loop
+from ecot.synthesis.loop import Generated, attempt_of, missing_code, run_loop
 from ecot.synthesis.memo import MemoBackend
 from ecot.synthesis.router import build_prompt
 from ecot.trajectories import Provenance, Role, parse_trajectory
@@ -57,6 +57,15 @@ def test_it_stops_at_the_first_pass_and_keeps_the_failed_attempts(task, icarus):
     assert trajectory.attempts[2].code == task.reference
     assert trajectory.messages[-1].content.startswith("outcome: PASS\nstage: check\nsimulation finished: all ")
     assert parse_trajectory(trajectory.to_row(), "here") == trajectory
+
+
+def test_an_attempt_keeps_all_of_its_execution(task):
+    execution = missing_code("systemverilog", "fp")
+    attempt = attempt_of(execution, 2, None)
+    kept = {name: getattr(attempt, name) for name in vars(execution)}
+    assert kept == vars(execution)
+    assert (attempt.message_index, attempt.code) == (2, "")
+    assert "```systemverilog block" in execution.diagnostics and execution.fingerprint == "fp"
 
 
 def test_it_ends_when_the_corrections_run_out(task, icarus):
