@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -18,13 +18,13 @@ from transformers.utils import logging as hf_logging
 
 from ecot import __version__
 from ecot.backends.protocol import Backend
-from ecot.data_mix.config import DataConfig
+from ecot.data_mix.config import DataConfig, Form
 from ecot.data_mix.prepare import HELDOUT
 from ecot.data_mix.rendering import Renderer
 from ecot.data_mix.sources import hash_file
 from ecot.data_mix.store import DocumentStore
 from ecot.errors import CheckpointError, ConfigError
-from ecot.eval.completions import Completer
+from ecot.eval.completions import Completer, opening
 from ecot.eval.config import EvalConfig
 from ecot.eval.environment import describe_environment
 from ecot.eval.generation import BatchGenerator, Sampling
@@ -37,28 +37,20 @@ from ecot.eval.results import (
     summarise_completions,
     write_result,
 )
+from ecot.eval.stopping import end_of_turn_ids
 from ecot.kernels.attention import NAME as ATTENTION
 from ecot.outcomes import Execution
+from ecot.progress import Progress, no_progress
 from ecot.run_paths import RunPaths
+from ecot.synthesis import observation
 from ecot.tasks.bundle import Task
 from ecot.train.config import LossConfig
 from ecot.train.milestones import MILESTONE
 from ecot.trajectories import Trajectory
 from ecot.trajectory_io import write_trajectories
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when the way of evaluating changes, so that older results are not taken for new ones."""
-
-
-class Progress(Protocol):
-    """Told how much is done, of how much, and of what."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Take note."""
-
-
-def no_progress(done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ class Evaluation:
             ToolError: the backend broke.
         """
         exports = self.exports()
-        self._check_tasks()
+        self._check()
         results: list[EvalResult] = []
         with asyncio.Runner() as runner:
             for number, export in enumerate(exports):
@@ -123,7 +115,12 @@ class Evaluation:
                 progress((number + 1) * sum(self._units), len(exports) * sum(self._units), export.name)
         return results
 
-    def _check_tasks(self) -> None:
+    def _check(self) -> None:
+        if self.config.max_corrections and self.data.form is Form.FOLDED:
+            raise ConfigError(
+                f"eval.max_corrections is {self.config.max_corrections}, but with data.form: folded the model was "
+                "never shown an outcome to correct; set max_corrections: 0 (it corrects itself within its thought)"
+            )
         usable, left_out = self.task_ids
         if not usable:
             raise ConfigError(
@@ -145,11 +142,19 @@ class Evaluation:
             "export": _hash_folder(export),
             "heldout": self.store.key,
             "eval": self.config.model_dump(mode="json"),
-            "data": self.data.model_dump(mode="json", include={"observation_role", "past_thinking", "packing"}),
+            "data": self.data.model_dump(mode="json", include={"form", "observation_role", "past_thinking", "packing"}),
+            "prompts": {"openings": self._openings(), "observations": hash_file(Path(observation.__file__))},
             "loss": self.loss.model_dump(mode="json"),
             "tasks": {id: self.tasks[id].hash for id in self.task_ids[0]},
             "backend": {"name": self.backend.name, "fingerprint": self.backend.fingerprint},
         }
+
+    def _openings(self) -> str:
+        """Hash of the first messages of all conversations: other wording is another question."""
+        tasks = (self.tasks[id] for id in self.task_ids[0])
+        pairs = ((task, sample) for task in tasks for sample in range(self.config.samples))
+        messages = [m for pair in pairs for m in opening(pair[0], self.config.seed, pair[1]).messages]
+        return _hash([(message.role, message.content) for message in messages])
 
     def _known_result(self, name: str, inputs: dict[str, Any]) -> EvalResult | None:
         path = result_path(self.paths, name)
@@ -197,15 +202,16 @@ class Evaluation:
         self, model: PreTrainedModel, tokenizer: Any, name: str, runner: asyncio.Runner, meter: _Meter
     ) -> list[Trajectory]:
         sampling = Sampling(self.config.max_new_tokens, self.config.temperature, self.config.top_p)
-        end_id, pad_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-        generator = BatchGenerator(model, end_id, pad_id, sampling, self.config.batch_size)
         renderer = Renderer(tokenizer, self.data.observation_role, self.data.past_thinking)
+        tasks = [self.tasks[id] for id in self.task_ids[0]]
+        end_ids = end_of_turn_ids(renderer, opening(tasks[0], self.config.seed, 0).messages)
+        generator = BatchGenerator(model, end_ids, tokenizer.pad_token_id, sampling, self.config.batch_size)
 
         def execute(jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
             return runner.run(self.backend.execute_many(jobs))
 
         completer = Completer(generator, renderer, execute, self.backend.fingerprint, self.config, name)
-        return completer.complete([self.tasks[id] for id in self.task_ids[0]], meter.attempts)
+        return completer.complete(tasks, meter.attempts)
 
 
 class _Meter:

@@ -1,6 +1,9 @@
 """Batched generation: many prompts at once, each completed as if it were alone.
 
-Shape legend: B prompts of a batch, L padded prompt length, V vocabulary.
+The loop is our own in place of `model.generate`: sequences that have ended leave the batch, the cache is written in
+place, and nothing of the export's generation_config (penalties, forced tokens) changes what is measured.
+
+Shape legend: B sequences still in the batch, L padded prompt length, V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,14 +14,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import DynamicCache, PreTrainedModel, TopPLogitsWarper
+from transformers.cache_utils import DynamicLayer
+
+CACHE_STEP = 256
+"""Tokens by which the cache grows."""
 
 
 @dataclass(frozen=True)
@@ -41,40 +41,71 @@ class Generated:
     """Whether the end-of-turn token was reached."""
 
 
-class SeededNoise(LogitsProcessor):
-    """Adds Gumbel noise from one generator per sequence: the maximum is then a sample from the softmax.
+class InPlaceLayer(DynamicLayer):
+    """Keys and values [B, heads, tokens, head_dim] in a buffer with room to grow: a step copies one token, not all."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Append the states of new tokens; returns those of all tokens so far."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.key_buffer, self.value_buffer = _with_room(key_states), _with_room(value_states)
+            self.length = 0
+        begin, self.length = self.length, self.length + key_states.shape[-2]
+        if self.length > self.key_buffer.shape[-2]:
+            self.key_buffer = _with_room(torch.cat([self.key_buffer[..., :begin, :], key_states], dim=-2))
+            self.value_buffer = _with_room(torch.cat([self.value_buffer[..., :begin, :], value_states], dim=-2))
+        else:
+            self.key_buffer[..., begin : self.length, :] = key_states
+            self.value_buffer[..., begin : self.length, :] = value_states
+        self.keys = self.key_buffer[..., : self.length, :]
+        self.values = self.value_buffer[..., : self.length, :]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some sequences."""
+        self.key_buffer, self.value_buffer = self.key_buffer[indices], self.value_buffer[indices]
+        self.keys = self.key_buffer[..., : self.length, :]
+        self.values = self.value_buffer[..., : self.length, :]
+
+
+def _with_room(states: Tensor) -> Tensor:
+    buffer = states.new_empty((*states.shape[:-2], states.shape[-2] + CACHE_STEP, states.shape[-1]))
+    buffer[..., : states.shape[-2], :] = states
+    return buffer
+
+
+def seeded_noise(scores_BV: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Scores plus Gumbel noise from one generator per sequence: the maximum is then a sample from the softmax.
 
     Drawing with `multinomial` would take the batch's sequences from one stream of random numbers, so that a completion
     would change with the batch it is drawn in.
     """
-
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
-        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Perturb the scores [B, V]."""
-        noise = torch.empty_like(scores, dtype=torch.float32)
-        for row, generator in zip(noise, self.generators, strict=True):
-            row.exponential_(generator=generator)
-        return scores.float() - noise.clamp_min_(torch.finfo(torch.float32).tiny).log_()
+    noise_BV = torch.empty_like(scores_BV)
+    for row, generator in zip(noise_BV, generators, strict=True):
+        row.exponential_(generator=generator)
+    return scores_BV - noise_BV.clamp_min_(torch.finfo(noise_BV.dtype).tiny).log_()
 
 
 class BatchGenerator:
     """Completes prompts with a causal model.
 
     Args:
-        model: with its own forward (a scoring head must not be installed: transformers reads the forward's signature to
-            decide whether padded prompts need position ids).
-        end_id: the token that ends a turn.
+        model: with its own forward; a scoring head must not be installed.
+        end_ids: the tokens that end a turn.
         pad_id: fills shorter prompts on the left; it is masked.
         sampling: how tokens are chosen.
         batch_size: prompts at once.
     """
 
-    def __init__(self, model: PreTrainedModel, end_id: int, pad_id: int, sampling: Sampling, batch_size: int) -> None:
-        assert {"position_ids", "attention_mask"} <= set(inspect.signature(model.forward).parameters)
+    def __init__(
+        self, model: PreTrainedModel, end_ids: Sequence[int], pad_id: int, sampling: Sampling, batch_size: int
+    ) -> None:
+        parameters = set(inspect.signature(model.forward).parameters)
+        assert {"position_ids", "attention_mask", "logits_to_keep"} <= parameters, "a causal model's own forward"
         self.model = model
-        self.end_id = end_id
+        self.end_ids = frozenset(end_ids)
         self.pad_id = pad_id
         self.sampling = sampling
         self.batch_size = batch_size
@@ -112,40 +143,60 @@ class BatchGenerator:
             progress(len(results))
         return [results[index] for index in range(len(prompts))]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _complete(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Generated]:
-        device = self.model.device
+        written: list[list[int]] = [[] for _ in prompts]
+        generators = [torch.Generator(self.model.device).manual_seed(seed) for seed in seeds]
+        active = list(range(len(prompts)))
+        ids_BL, mask_BL = self._pad(prompts)
+        positions_BL = (mask_BL.cumsum(dim=1) - 1).clamp_min(0)
+        cache = self._new_cache()
+        for _ in range(self.sampling.max_new_tokens):
+            logits_BV = self.model(
+                input_ids=ids_BL,
+                attention_mask=mask_BL,
+                position_ids=positions_BL,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            chosen_B = self._choose(logits_BV.float(), [generators[index] for index in active])
+            for index, token in zip(active, chosen_B.tolist(), strict=True):
+                written[index].append(token)
+            stay = [row for row, index in enumerate(active) if written[index][-1] not in self.end_ids]
+            if not stay:
+                break
+            if len(stay) < len(active):
+                active = [active[row] for row in stay]
+                rows_B = torch.tensor(stay, device=chosen_B.device)
+                chosen_B, mask_BL, positions_BL = chosen_B[rows_B], mask_BL[rows_B], positions_BL[rows_B]
+                cache.batch_select_indices(rows_B)
+            ids_BL = chosen_B[:, None]
+            mask_BL = torch.nn.functional.pad(mask_BL, (0, 1), value=1)
+            positions_BL = positions_BL[:, -1:] + 1
+        return [Generated(tuple(ids), ids[-1] in self.end_ids) for ids in written]
+
+    def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Ids and mask [B, L], prompts on the right."""
         longest = max(len(prompt) for prompt in prompts)
         ids_BL = torch.full((len(prompts), longest), self.pad_id, dtype=torch.int64)
         mask_BL = torch.zeros_like(ids_BL)
         for row, prompt in enumerate(prompts):
             ids_BL[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask_BL[row, longest - len(prompt) :] = 1
-        settings = GenerationConfig(
-            max_new_tokens=self.sampling.max_new_tokens,
-            do_sample=False,
-            eos_token_id=self.end_id,
-            pad_token_id=self.pad_id,
-        )
-        output = self.model.generate(
-            ids_BL.to(device),
-            attention_mask=mask_BL.to(device),
-            generation_config=settings,
-            logits_processor=self._processors(seeds),
-        )
-        return [self._cut(row) for row in output[:, longest:].tolist()]
+        return ids_BL.to(self.model.device), mask_BL.to(self.model.device)
 
-    def _processors(self, seeds: Sequence[int]) -> LogitsProcessorList:
-        processors = LogitsProcessorList()
-        if self.sampling.temperature > 0:
-            processors.append(TemperatureLogitsWarper(float(self.sampling.temperature)))
-            if self.sampling.top_p < 1:
-                processors.append(TopPLogitsWarper(self.sampling.top_p))
-            processors.append(SeededNoise(seeds, self.model.device))
-        return processors
+    def _new_cache(self) -> DynamicCache:
+        cache = DynamicCache(config=self.model.config.get_text_config(decoder=True))
+        # Sliding windows and other layers of their own kind are left as they are.
+        cache.layers = [InPlaceLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        return cache
 
-    def _cut(self, ids: list[int]) -> Generated:
-        """Drop what `generate` pads after the end of a turn."""
-        if self.end_id in ids:
-            return Generated(tuple(ids[: ids.index(self.end_id) + 1]), True)
-        return Generated(tuple(ids), False)
+    def _choose(self, logits_BV: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The next token [B] of each sequence."""
+        if self.sampling.temperature == 0:
+            return logits_BV.argmax(dim=-1)
+        scores_BV = logits_BV / self.sampling.temperature
+        if self.sampling.top_p < 1:
+            scores_BV = TopPLogitsWarper(self.sampling.top_p)(None, scores_BV)
+        return seeded_noise(scores_BV, generators).argmax(dim=-1)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoTokenizer
 
+from ecot.data_mix.config import Form
 from ecot.data_mix.rendering import Renderer
 from ecot.errors import CheckpointError, ConfigError
 from ecot.eval.completions import missing_code
@@ -16,6 +17,7 @@ from ecot.eval.evaluate import Evaluation
 from ecot.eval.metrics import wilson_interval
 from ecot.eval.results import completions_path, read_result, read_results, result_path
 from ecot.run_paths import RunPaths
+from ecot.synthesis import router
 from ecot.synthesis.loop import Generated, run_loop
 from ecot.synthesis.router import Prompt
 from ecot.train.config import LossConfig
@@ -110,6 +112,50 @@ def test_other_inputs_are_evaluated_anew(results, copy, run, tasks, backend):
     assert again[1].inputs_hash != results[1].inputs_hash
     assert read_result(result_path(copy.paths, "trained")) == again[1]
     assert calls[-1][0] == calls[-1][1] and calls == sorted(calls)
+
+
+def test_turns_end_as_trained_whatever_the_eos_token_is(run, exports, tasks, backend, trajectories, tmp_path):
+    """As with Qwen2.5's base models: `<|im_end|>` ends turns, eos_token is `<|endoftext|>`."""
+    (tmp_path / "store").symlink_to(run.paths.store)
+    folder = tmp_path / "export" / "trained"
+    shutil.copytree(exports["trained"], folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.save_pretrained(folder)
+    base = SimpleNamespace(paths=RunPaths(tmp_path), data=run.data)
+    (result,) = evaluation(base, tasks, backend, num_tasks=1).run()
+    assert result.completions.cut_off == 0
+    (own,) = read_trajectories(completions_path(base.paths, "trained"))
+    (learned,) = [t for t in trajectories if t.task_id == own.task_id]
+    assert own.messages == learned.messages[: len(own.messages)]
+
+
+def test_folded_models_are_not_asked_to_correct(copy, tasks, backend):
+    folded = SimpleNamespace(paths=copy.paths, data=copy.data.model_copy(update={"form": Form.FOLDED}))
+    with pytest.raises(ConfigError, match="max_corrections: 0"):
+        evaluation(folded, tasks, backend, max_corrections=1).run()
+
+
+def test_other_prompts_are_other_inputs(copy, exports, tasks, backend, monkeypatch):
+    def inputs(**data):
+        other = SimpleNamespace(paths=copy.paths, data=copy.data.model_copy(update=data))
+        return evaluation(other, tasks, backend)._inputs(exports["fresh"])
+
+    before = inputs()
+    assert inputs() == before != inputs(form=Form.FOLDED)
+    monkeypatch.setattr(router, "_REQUESTS", ("Do this.",))
+    assert inputs()["prompts"] != before["prompts"]
+
+
+def test_results_without_an_export_are_not_of_the_run(results, copy, run):
+    shutil.copytree(run.paths.eval, copy.paths.eval)
+    for name in ("a", "trained"):
+        (copy.paths.root / "other" / "export" / name).mkdir(parents=True)
+    other = RunPaths(copy.paths.root / "other")
+    shutil.copytree(run.paths.eval, other.eval)
+    shutil.copy(run.paths.export / "trained" / "milestone.json", other.export / "trained")
+    assert [result.milestone for result in read_results(copy.paths)] == ["fresh", "trained"]
+    assert [result.milestone for result in read_results(other)] == ["trained"]
 
 
 def test_samples_of_a_task_differ_and_give_pass_at_k(copy, tasks, backend):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ecot.eval.generation import BatchGenerator, Sampling
+from ecot.eval.generation import CACHE_STEP, BatchGenerator, Sampling
 
 PAD, END = 0, 1
 
@@ -46,7 +46,7 @@ def greedy_alone(model, prompt, steps):
 def test_a_batch_gives_the_greedy_tokens_of_each_prompt_alone(model, prompts):
     expected = [greedy_alone(model, prompt, 24) for prompt in prompts]
     for batch_size in (1, 3, 7):
-        generator = BatchGenerator(model, END, PAD, Sampling(24), batch_size)
+        generator = BatchGenerator(model, [END], PAD, Sampling(24), batch_size)
         found = generator.generate(prompts, [0] * len(prompts))
         assert [result.ids for result in found] == expected
         assert [result.stopped for result in found] == [ids[-1] == END for ids in expected]
@@ -55,7 +55,7 @@ def test_a_batch_gives_the_greedy_tokens_of_each_prompt_alone(model, prompts):
 def test_a_completion_ends_with_the_end_of_turn_token(model, prompts):
     first = greedy_alone(model, prompts[3], 24)
     end = first[5]  # pretend that the sixth token ends the turn
-    generator = BatchGenerator(model, end, PAD, Sampling(24), 4)
+    generator = BatchGenerator(model, [end], PAD, Sampling(24), 4)
     result = generator.generate(prompts, [0] * len(prompts))[3]
     assert result.stopped
     assert result.ids == first[: first.index(end) + 1]
@@ -65,11 +65,12 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(model, prompts):
     seeds = [11, 12, 13, 14, 15, 16, 17]
     sampling = Sampling(16, temperature=1.0, top_p=0.9)
     alone = [
-        BatchGenerator(model, END, PAD, sampling, 1).generate([p], [s])[0] for p, s in zip(prompts, seeds, strict=True)
+        BatchGenerator(model, [END], PAD, sampling, 1).generate([p], [s])[0]
+        for p, s in zip(prompts, seeds, strict=True)
     ]
-    together = BatchGenerator(model, END, PAD, sampling, 7).generate(prompts, seeds)
+    together = BatchGenerator(model, [END], PAD, sampling, 7).generate(prompts, seeds)
     assert together == alone
-    other = BatchGenerator(model, END, PAD, sampling, 7).generate(prompts, [seed + 100 for seed in seeds])
+    other = BatchGenerator(model, [END], PAD, sampling, 7).generate(prompts, [seed + 100 for seed in seeds])
     assert other != together
 
 
@@ -78,7 +79,7 @@ def test_seeded_noise_samples_from_the_softmax(model):
     prompt, draws, temperature = [7, 8, 9], 4000, 2.5
     with torch.no_grad():
         expected = (model(torch.tensor([prompt])).logits[0, -1] / temperature).softmax(-1)
-    generator = BatchGenerator(model, END, PAD, Sampling(1, temperature=temperature), 1000)
+    generator = BatchGenerator(model, [END], PAD, Sampling(1, temperature=temperature), 1000)
     results = generator.generate([prompt] * draws, list(range(draws)))
     counts = torch.bincount(torch.tensor([result.ids[0] for result in results]), minlength=61)
     # Chi-squared with 60 degrees of freedom exceeds 120 with probability 8e-6; rare tokens are pooled.
@@ -89,7 +90,19 @@ def test_seeded_noise_samples_from_the_softmax(model):
 
 
 def test_a_prompt_without_room_for_the_completion_is_refused(model):
-    generator = BatchGenerator(model, END, PAD, Sampling(90), 2)
+    generator = BatchGenerator(model, [END], PAD, Sampling(90), 2)
     assert generator.longest_prompt == 6
     with pytest.raises(ValueError, match="leave room for 6"):
         generator.generate([[2] * 7], [0])
+
+
+def test_a_long_completion_outgrows_the_room_of_the_cache():
+    torch.manual_seed(4)
+    sizes = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **heads, initializer_range=0.4)).eval()
+    steps = 2 * CACHE_STEP + 20
+    (found,) = BatchGenerator(model, [-1], PAD, Sampling(steps), 1).generate([[5, 6, 7]], [0])
+    with torch.no_grad():  # every token against the argmax after a full forward of the whole text
+        logits = model(torch.tensor([[5, 6, 7, *found.ids]]), use_cache=False).logits[0]
+    assert found.ids == tuple(logits[2:-1].argmax(-1).tolist())
