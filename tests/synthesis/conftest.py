@@ -1,11 +1,13 @@
 """The real Icarus in its sandbox, the shipped tasks, and a small design to reason about by hand."""
 
 import asyncio
+import re
 
 import pytest
 
 from ecot.backends.registry import make_backend
 from ecot.errors import ToolError
+from ecot.synthesis.verilog.design import read_design
 from ecot.tasks.registry import load_tasks
 
 COUNTER = """\
@@ -70,3 +72,34 @@ def execute(icarus):
         return asyncio.run(icarus.execute(task, code))
 
     return run
+
+
+def _contradictions(text, code):
+    """What the first thinking says about its answer and the answer does not hold."""
+    found, answer, design = [], " ".join(code.split()), read_design(code)
+    told = re.sub(r'"[^"]*"', "", text)
+    for piece in re.findall(r"`([^`]+)`", told):
+        port = re.fullmatch(r"(\w+)(\[.*\])", piece)
+        parts = port.groups() if port else [piece.removesuffix(" ...")]
+        found += [part for part in parts if " ".join(part.split()) not in answer]
+    arms = [sum(child.type == "case_item" for child in node.children) for node in design.tree.of("case_statement")]
+    if not design.tree.has_errors:
+        found += [f"{n} arms" for n in re.findall(r"(\d+) arms", told) if int(n) not in arms]
+    # A register is said to follow an edge that its own block has; a module without a state has no clock.
+    registered = [(clock, names) for names, clock in re.findall(r"([^.]+) (?:is|are) registered on `([^`]+)`", told)]
+    registered += re.findall(r"[Oo]n `(\w+edge \w+)`(?: the block updates|:) ([^.;]+)", told)
+    for clock, names in registered:
+        blocks = [p for p in design.processes if set(re.findall(r"`(\w+)`", names)) & p.targets]
+        if blocks and clock not in {" ".join(event) for process in blocks for event in process.events}:
+            found.append(f"{names} on {clock}")
+    if re.search("no state|purely combinational|Nothing has to be stored", told) and "<=" in re.sub(
+        r"\(.*?\)", "", code
+    ):
+        found.append("no state")
+    return found
+
+
+@pytest.fixture(scope="session")
+def contradictions():
+    """`contradictions(first thinking, code of its answer)`: what is said and not so."""
+    return _contradictions

@@ -82,6 +82,14 @@ def test_every_trajectory_ends_in_a_real_pass_and_keeps_its_failures(run, few, e
             assert (again.label, again.diagnostics) == (attempt.label, attempt.diagnostics)
 
 
+def test_the_first_thinking_tells_of_the_answer_that_follows(run, contradictions):
+    paths, _ = run
+    for trajectory in read_trajectories(paths.trajectories / "train.jsonl"):
+        first = trajectory.attempts[0]
+        thinking = trajectory.messages[first.message_index].reasoning_content
+        assert contradictions(thinking, first.code) == [], trajectory.id
+
+
 def test_labels_are_balanced(run):
     paths, summary = run
     failing = Counter(

@@ -2,15 +2,19 @@
 
 import re
 import string
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from ecot.outcomes import Domain
+from ecot.outcomes import Domain, Label
 from ecot.synthesis.faults import OPERATORS, FaultStack, choose_edit
 from ecot.synthesis.faults.places import is_reset
+from ecot.synthesis.mechanical.diagnosis import Mismatch, Reading
+from ecot.synthesis.mechanical.implication import Implication, Via
 from ecot.synthesis.mechanical.writing.causes import CAUSES, SILENT_CAUSES
 from ecot.synthesis.mechanical.writing.first import first_thinking, sketch_of
+from ecot.synthesis.mechanical.writing.mismatch import describe_shared
 from ecot.synthesis.mechanical.writing.specification import relevant, requirements, sentences
 from ecot.synthesis.mechanical.writing.values import read_value, relation
 from ecot.synthesis.mechanical.writing.voice import brief, listed, quote
@@ -128,32 +132,7 @@ def test_the_first_thinking_describes_the_design(counter):
         assert not re.search(r"states|`LAST` is", text)
 
 
-def contradictions(text, code):
-    """What the first thinking says about its answer and the answer does not hold."""
-    found, answer, design = [], " ".join(code.split()), read_design(code)
-    told = re.sub(r'"[^"]*"', "", text)
-    for piece in re.findall(r"`([^`]+)`", told):
-        port = re.fullmatch(r"(\w+)(\[.*\])", piece)
-        parts = port.groups() if port else [piece.removesuffix(" ...")]
-        found += [part for part in parts if " ".join(part.split()) not in answer]
-    arms = [sum(child.type == "case_item" for child in node.children) for node in design.tree.of("case_statement")]
-    if not design.tree.has_errors:
-        found += [f"{n} arms" for n in re.findall(r"(\d+) arms", told) if int(n) not in arms]
-    # A register is said to follow an edge that its own block has; a module without a state has no clock.
-    registered = [(clock, names) for names, clock in re.findall(r"([^.]+) (?:is|are) registered on `([^`]+)`", told)]
-    registered += re.findall(r"[Oo]n `(\w+edge \w+)`(?: the block updates|:) ([^.;]+)", told)
-    for clock, names in registered:
-        blocks = [p for p in design.processes if set(re.findall(r"`(\w+)`", names)) & p.targets]
-        if blocks and clock not in {" ".join(event) for process in blocks for event in process.events}:
-            found.append(f"{names} on {clock}")
-    if re.search("no state|purely combinational|Nothing has to be stored", told) and "<=" in re.sub(
-        r"\(.*?\)", "", code
-    ):
-        found.append("no state")
-    return found
-
-
-def test_the_first_thinking_never_contradicts_its_answer(tasks):
+def test_the_first_thinking_never_contradicts_its_answer(tasks, contradictions):
     """Every operator that applies to a task, on the reference of each; the answer is the faulty text."""
     checked = 0
     for id, task in tasks.items():
@@ -179,3 +158,29 @@ def test_a_rule_about_every_path_is_not_told_by_an_answer_that_breaks_it(tasks):
             texts = [first_thinking(task, sketch, Random(seed)) for seed in range(12)]
             told[bool(edits)] += sum(re.search(rule, text) is not None for text in texts)
     assert told[False] > 10 and told[True] == 0
+
+
+SHARED = """\
+module shared (input logic a, input logic b, output logic x, output logic y);
+    logic both, either;
+    assign both = a & b;
+    assign either = a | b;
+    assign x = both ^ either;
+    assign y = both;
+endmodule
+"""
+
+
+def test_shared_logic_is_called_sound_only_where_no_fault_is_in_it():
+    edits = OPERATORS["wrong_operator"].propose(read_design(SHARED), Random(0))
+    both, either = (next(e for e in edits if e.targets == {name}) for name in ("both", "either"))
+    stack = FaultStack(SHARED, (both, either))
+    failing = Mismatch("x", 3, 40, "1'b1", "1'b0")
+    reading = Reading(Label.FUNCTIONAL_MISMATCH, "", "", mismatches=(failing,), healthy=("y",))
+    implication = Implication(either, Via.CONE, 1, mismatch=failing)
+    assert "`y`" in describe_shared(stack, (either,), reading, implication, Random(0))
+    assert describe_shared(stack, (both, either), reading, implication, Random(0)) == ""
+    nowhere = replace(both, targets=frozenset())
+    assert (
+        describe_shared(FaultStack(SHARED, (nowhere, either)), (nowhere, either), reading, implication, Random(0)) == ""
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 
+from ecot.synthesis.faults import Edit, FaultStack
 from ecot.synthesis.mechanical.diagnosis import Mismatch, Reading
 from ecot.synthesis.mechanical.implication import Implication
 from ecot.synthesis.mechanical.writing.values import read_value, relation
@@ -102,16 +104,24 @@ def _other_output(mismatch: Mismatch, rng: Random) -> str:
     return say(rng, options, signal=mismatch.signal, time=mismatch.time)
 
 
-def describe_shared(code: str, reading: Reading, implication: Implication, rng: Random) -> str:
-    """What the outputs that are right say: logic that they share with the failing one is probably in order."""
+def describe_shared(
+    stack: FaultStack, applied: Collection[Edit], reading: Reading, implication: Implication, rng: Random
+) -> str:
+    """What the outputs that are right say: logic that they share with the failing one is in order.
+
+    Said only where it is so: an output may be right although one of the `applied` faults lies behind it.
+    """
     assert implication.mismatch is not None
-    design = read_design(code)
+    if not all(edit.targets for edit in applied):
+        return ""
+    design, correct = read_design(stack.text(applied)), read_design(stack.code)
     signal = implication.mismatch.signal
+    faulty = {name for edit in applied for name in edit.targets}
     behind = {name for name in fan_in(design, [signal]) if _internal(design, name)} - {signal}
     for healthy in reading.healthy:
         cone = fan_in(design, [healthy]).keys()
         common = sorted((behind & cone) - {healthy})
-        if implication.edit.targets & cone:
+        if faulty & (cone | fan_in(correct, [healthy]).keys()):
             continue
         if healthy in behind:
             return say(rng, _FEEDS, signal=signal, healthy=healthy)

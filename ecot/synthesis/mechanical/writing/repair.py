@@ -52,7 +52,7 @@ def repair_thinking(failure: Failure, rng: Random) -> str:
     if failure.implication.via is Via.CONE:
         spec = _specification(failure, rng)
         path = describe_path(failure.code, failure.implication, rng)
-        shared = describe_shared(failure.code, failure.reading, failure.implication, rng)
+        shared = describe_shared(failure.stack, failure.applied, failure.reading, failure.implication, rng)
         parts[1] = " ".join(part for part in (path, shared, cause, spec) if part)
     return "\n\n".join(part for part in parts if part)
 
