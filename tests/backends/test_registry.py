@@ -1,5 +1,7 @@
 """Backends by name."""
 
+import re
+
 import pytest
 
 from ecot.backends.cache import CachedBackend
@@ -16,6 +18,31 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path):
 def test_an_unknown_option_is_named(icarus):
     with pytest.raises(ConfigError, match=r"backend 'icarus'.*speed"):
         make_backend("icarus", speed=3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"workers": -1},
+        {"workers": 0},
+        {"workers": 2.5},
+        {"workers": "2"},
+        {"workers": True},
+        {"secret": 5},
+        {"secret": ""},
+        {"cache": 5},
+        {"name": "x"},
+    ],
+)
+def test_a_value_that_an_option_cannot_take_is_named(options):
+    ((key, value),) = options.items()
+    with pytest.raises(ConfigError, match=rf"backend 'icarus': option '{key}': .*given: {re.escape(repr(value))}"):
+        make_backend("icarus", **options)
+
+
+def test_options_reach_the_backend(icarus):
+    assert make_backend("icarus", workers=None, secret="own").fingerprint != icarus.fingerprint
+    assert make_backend("icarus", workers=1).fingerprint == icarus.fingerprint
 
 
 def test_every_name_makes_a_backend_that_bears_it(icarus, tmp_path):

@@ -51,7 +51,7 @@ class IcarusBackend:
         self._tool: IcarusTool = find_icarus()
         self._sandbox: Sandbox = find_sandbox()
         self._secret = secret.encode()
-        self._slots = Slots(workers or len(os.sched_getaffinity(0)))
+        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._reference_samples: dict[str, int] = {}
         parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(self._secret).hexdigest()]
         self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
