@@ -104,10 +104,15 @@ def _tool(tool: Tool) -> Finding:
 
 
 def _ask(path: str, arguments: tuple[str, ...]) -> str:
-    """The first thing in the program's output that looks like a version, or `present`."""
-    result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    """The first thing in the program's output that looks like a version, or `present`; empty when it fails."""
+    try:
+        result = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return ""
     found = re.search(r"\d+(\.\d+)+\S*", result.stdout + result.stderr)
-    return found.group(0) if found else "present"
+    if found:
+        return found.group(0)
+    return "present" if result.returncode == 0 else ""
 
 
 def _package(name: str, used_for: str, needed: bool) -> Finding:
@@ -131,8 +136,10 @@ def _sandbox() -> Finding:
 
 def _attention() -> Finding:
     """What keeps packed documents apart in attention on this machine."""
-    import torch  # slow to import, and only this line of the report needs it
-
+    try:
+        import torch  # slow to import, and only this line of the report needs it
+    except (ImportError, OSError) as error:
+        return Finding("attention", "", "document-masked attention", True, "install torch again", str(error))
     kind = "varlen_attn" if torch.cuda.is_available() else "per-document SDPA (CPU)"
     return Finding("attention", kind, "document-masked attention", True, "")
 
