@@ -89,6 +89,7 @@ def preview(
     tokenizer = load_tokenizer(tokenizer_path(section.tokenizer, config.paths))
     documents = [store[index] for index in range(min(rows, len(store)))]
     if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(preview_html(documents, tokenizer), "utf-8")
         console.print(f"wrote {html}")
         return

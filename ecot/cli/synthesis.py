@@ -38,6 +38,12 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
         return
     for name, split in summary["splits"].items():
         console.print(_labels_table(name, split))
+        if split["shortfall"]:
+            console.print(
+                f"{name}: {split['shortfall']} fewer than wanted: the tasks give no more distinct ones within "
+                "synthesis.max_draws; add tasks or raise it",
+                style="yellow",
+            )
     discards = ", ".join(f"{reason} {count}" for reason, count in sorted(summary["discards"].items()))
     console.print(f"discarded on the way: {discards or 'nothing'}")
     console.print(
