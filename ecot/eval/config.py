@@ -36,7 +36,7 @@ class EvalConfig(Config):
     max_corrections: int = Field(default=0, ge=0)
     """0: one attempt. Otherwise the model sees the outcome and may revise so many times, as in synthesis."""
     batch_size: int = Field(default=16, ge=1)
-    """Completions written at once: more are faster (twice as fast at 16 as at 4 on a CPU) and take more memory."""
+    """Completions written at once: more are faster and take more memory."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU when there is one."""
 

@@ -53,8 +53,7 @@ def loss_table(results: Sequence[EvalResult]) -> Table:
         hits = [percent(means[f"accuracy/{k}"]) if f"accuracy/{k}" in means else ABSENT for k in kinds]
         rows.append((result.milestone, f"{result.trained_tokens:,}", *cells, *hits))
     return Table(
-        "Held-out loss (nats per token) and share of tokens that are the model's first choice. The loss without a kind "
-        "is what training minimises, with the run's weights and rules.",
+        "Held-out loss (nats per token) and share of tokens that are the model's first choice",
         ("milestone", "trained tokens", "loss", *kinds, *(f"{kind}, top-1" for kind in kinds)),
         tuple(rows),
     )
