@@ -75,16 +75,7 @@ def make_budgets(
     order = mixed.documents
     totals = np.cumsum(counted_tokens(kind_counts, count)[order])
     came_before = np.where(mixed.repeats, kind_counts.sum(axis=1)[order], repeated[order])
-    available = int(totals[-1]) if len(totals) else 0
-    largest = configs[-1]
-    if available < largest.tokens:
-        ends = f" until {mixed.exhausted} runs out of documents" if mixed.exhausted else ""
-        remedy = ", its share in data.mixture, data.mixture.max_epochs" if mixed.exhausted else ""
-        raise BudgetError(
-            f"budget {largest.name!r} asks for {largest.tokens:,} tokens (count: {count}) and the documents hold "
-            f"{available:,}{ends}: {largest.tokens - available:,} are missing; raise synthesis.train_trajectories, add "
-            f"data.sources{remedy}, or lower data.budgets"
-        )
+    _check_enough(configs[-1], count, int(totals[-1]) if len(totals) else 0, mixed)
     budgets = []
     digest, done = hashlib.sha256(), 0
     for config in configs:
@@ -111,6 +102,18 @@ def make_budgets(
             )
         )
     return budgets
+
+
+def _check_enough(largest: BudgetConfig, count: Count, available: int, mixed: MixedOrder) -> None:
+    if available >= largest.tokens:
+        return
+    ends = f" until {mixed.exhausted} runs out of documents" if mixed.exhausted else ""
+    remedy = ", its share in data.mixture, data.mixture.max_epochs" if mixed.exhausted else ""
+    raise BudgetError(
+        f"budget {largest.name!r} asks for {largest.tokens:,} tokens (count: {count}) and the documents hold "
+        f"{available:,}{ends}: {largest.tokens - available:,} are missing; raise synthesis.train_trajectories, add "
+        f"data.sources{remedy}, or lower data.budgets"
+    )
 
 
 def tokens_by_domain_and_kind(kind_counts: np.ndarray, domains: np.ndarray) -> dict[str, dict[str, int]]:
