@@ -29,7 +29,7 @@ class Budget:
     documents: int
     """The prefix is the first so many documents of the order."""
     content_hash: str
-    """SHA-256 over the digests of the documents in order: equal hashes mean equal tokens and masks."""
+    """SHA-256 over the digests of the documents in order: equal hashes mean equal tokens, masks and outcomes."""
     tokens: dict[str, dict[str, int]]
     """Domain to kind to tokens, all kinds counted whatever `count` says."""
     repeated: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,11 +29,12 @@ class NewDocument:
     repeated: int
     """Tokens at its beginning that the trajectory's previous document begins with as well."""
 
-    @property
-    def digest(self) -> bytes:
-        """16 bytes over ids and runs: what training sees of the document."""
+    def digest(self, trajectory: Trajectory) -> bytes:
+        """16 bytes over what training sees: ids, runs, and the outcomes and domain that loss rules and groups use."""
         runs = np.array(self.encoded.runs, np.int32)
-        return hashlib.blake2b(self.encoded.ids.tobytes() + b"|" + runs.tobytes(), digest_size=16).digest()
+        outcomes = json.dumps([trajectory.domain, trajectory.verdict, labels_by_attempt(trajectory)])
+        parts = (self.encoded.ids.tobytes(), runs.tobytes(), outcomes.encode())
+        return hashlib.blake2b(b"|".join(parts), digest_size=16).digest()
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ class DocumentStore:
         return np.stack([self._column(kind) for kind in ("prompt", "thinking", "answer", "observation")], axis=1)
 
     def digests(self) -> list[bytes]:
-        """A 16-byte digest of each document's ids and runs."""
+        """16 bytes over each document's ids, runs, domain, verdict and attempt labels."""
         every = [digest for shard in self._shards for digest in shard.table.column("digest").to_pylist()]
         return [every[index] for index in self._kept.tolist()]
 

@@ -31,8 +31,8 @@ from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_hash
 from ecot.errors import DataError
 
 logger = logging.getLogger(__name__)
-FORMAT = "3"
-"""Raise when documents, or what filters keep, would change for unchanged inputs."""
+FORMAT = "4"
+"""Raise when documents, their digests, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""
 

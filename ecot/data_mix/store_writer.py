@@ -55,7 +55,7 @@ def _metadata(row: Row, document: NewDocument) -> dict[str, Any]:
         "thinking": count_tokens(runs, [Kind.THINKING]),
         "answer": count_tokens(runs, [Kind.ANSWER]),
         "observation": count_tokens(runs, [Kind.OBSERVATION]),
-        "digest": document.digest,
+        "digest": document.digest(trajectory),
     }
 
 

@@ -1,5 +1,7 @@
 """The plan: nested, within budget boundaries, independent of ranks, bound to its content."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.prepare import prepare
 from ecot.errors import BudgetError, PlanError
+from ecot.outcomes import Domain, Label
 from ecot.segments import SUPERVISED_KINDS, Kind, count_tokens
+from ecot.trajectory_io import write_trajectories
 
 
 @pytest.fixture
@@ -128,3 +132,32 @@ def test_short_data_names_the_remedy(run_paths, data_config):
     with pytest.raises(BudgetError, match=r"are missing; raise synthesis\.train_trajectories"):
         prepare(config, run_paths, seed=1)
     assert not run_paths.plan.exists()
+
+
+def relabel(trajectory):
+    attempts = [replace(a, label=Label.TIMEOUT) for a in trajectory.attempts[:-1]]
+    return replace(trajectory, attempts=(*attempts, *trajectory.attempts[-1:]))
+
+
+CHANGES = {
+    "attempt labels": relabel,
+    "verdict": lambda t: replace(
+        t, verdict=Label.TIMEOUT, attempts=(*t.attempts[:-1], replace(t.attempts[-1], label=Label.TIMEOUT))
+    ),
+    "domain": lambda t: replace(t, domain=Domain.CAD_3D),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_hash_covers_what_loss_rules_and_groups_use(name, run_paths, data_config, trajectories):
+    config = data_config(budgets=[{"name": "a", "tokens": 4000}])
+    chips = [replace(trajectory, domain=Domain.CHIP_DESIGN) for trajectory in trajectories]
+    plans, ids = [], []
+    for rows in (chips, [CHANGES[name](trajectory) for trajectory in chips]):
+        write_trajectories(run_paths.trajectories / "train.parquet", rows)
+        prepared = prepare(config, run_paths, seed=1)
+        plans.append(prepared.plan)
+        ids.append([document.ids.tolist() for document in prepared.train])
+    assert ids[0] == ids[1]
+    assert plans[0].hash != plans[1].hash
+    assert plans[0].budgets[0].content_hash != plans[1].budgets[0].content_hash
