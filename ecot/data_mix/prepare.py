@@ -16,7 +16,7 @@ from ecot.data_mix.config import DataConfig, SourceConfig
 from ecot.data_mix.plan import PLAN_JSON, PackPlan
 from ecot.data_mix.plan_builder import FORMAT as PLAN_FORMAT
 from ecot.data_mix.plan_builder import build_plan
-from ecot.data_mix.sources import default_source, hash_file, read_sources
+from ecot.data_mix.sources import default_source, read_sources, source_identity
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_builder import Progress, StoreBuilder
 from ecot.data_mix.store_writer import write_text
@@ -66,7 +66,7 @@ def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress)
     sources = training_sources(config, paths)
     heldout = config.heldout or default_source(paths, HELDOUT)
     progress(0, 0, "tokenizer")
-    corpus = hashlib.sha256("".join(hash_file(source.path) for source in sources).encode()).hexdigest()
+    corpus = hashlib.sha256(json.dumps([source_identity(source) for source in sources]).encode()).hexdigest()
     tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus)
     paths.store.mkdir(parents=True, exist_ok=True)
     train = StoreBuilder(config, sources, paths.tokenizer, paths.store / TRAIN).build(progress)

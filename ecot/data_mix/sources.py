@@ -154,6 +154,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def source_identity(source: SourceConfig) -> list[Any]:
+    """What decides the rows of a source, as plain values for a key: the hash of its bytes, and its options."""
+    return [hash_file(source.path), source.model_dump(mode="json", exclude={"path"})]
+
+
 def _read_lines(source: SourceConfig, part_rows: int) -> Iterator[Part]:
     lines: list[bytes] = []
     size, first = 0, 1

@@ -24,7 +24,7 @@ import numpy as np
 from ecot.data_mix.config import DataConfig, SourceConfig
 from ecot.data_mix.selection import check_lost, check_refused, select
 from ecot.data_mix.shards import ShardMaker, make_in_worker, start_worker
-from ecot.data_mix.sources import PART_ROWS, Part, count_rows, describe_format, hash_file, read_parts
+from ecot.data_mix.sources import PART_ROWS, Part, count_rows, describe_format, hash_file, read_parts, source_identity
 from ecot.data_mix.store import MANIFEST, DocumentStore
 from ecot.data_mix.store_writer import save_array, write_text
 from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_hash
@@ -92,7 +92,7 @@ class StoreBuilder:
     def _keys(self) -> tuple[str, str]:
         parts = [
             FORMAT,
-            [[hash_file(source.path), source.model_dump(mode="json", exclude={"path"})] for source in self.sources],
+            [source_identity(source) for source in self.sources],
             tokenizer_hash(self.tokenizer),
             self.config.model_dump(mode="json", include={"form", "observation_role", "past_thinking", "over_long"}),
             self.config.packing.pack_tokens,

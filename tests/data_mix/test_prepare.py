@@ -11,3 +11,13 @@ def test_prepare_makes_store_and_plan_and_reuses_them(run_paths, data_config):
     assert second.summary == first.summary
     rewritten = {path.name for path, time in files.items() if path.stat().st_mtime_ns != time}
     assert rewritten == {"summary.json"}
+
+
+def test_the_tokenizer_is_trained_again_when_other_rows_are_read(run_paths, data_config):
+    path = str(run_paths.trajectories / "train.parquet")
+    tokenizers = []
+    for options in ({}, {"domains": ["chip_design"]}, {}):
+        config = data_config(sources=[{"path": path, **options}], budgets=[{"name": "a", "tokens": 2000}])
+        prepare(config, run_paths, seed=3)
+        tokenizers.append((run_paths.tokenizer / "tokenizer.json").read_bytes())
+    assert tokenizers[0] == tokenizers[2] != tokenizers[1]
