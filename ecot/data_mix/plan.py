@@ -88,12 +88,18 @@ class PackPlan:
         """Open the plan in `folder`.
 
         Raises:
-            PlanError: there is none, or its two files do not belong together.
+            PlanError: there is none, its files are damaged or of another version, or do not belong together.
         """
         if not (folder / PLAN_JSON).is_file():
             raise PlanError(f"{folder} holds no pack plan; `ecot plan CONFIG` makes it")
-        plan = cls(json.loads((folder / PLAN_JSON).read_text("utf-8")), pq.read_table(folder / PLAN_PARQUET))
-        found = plan_hash(plan.header, plan._documents, plan._offsets)
+        try:
+            plan = cls(json.loads((folder / PLAN_JSON).read_text("utf-8")), pq.read_table(folder / PLAN_PARQUET))
+            found = plan_hash(plan.header, plan._documents, plan._offsets)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise PlanError(
+                f"{folder}: the plan is damaged or of another version ({reason}); `ecot plan CONFIG` makes it again"
+            ) from error
         if found != plan.hash:
             raise PlanError(f"{folder}: plan.parquet does not belong to plan.json (hash {found[:12]}); plan again")
         return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,10 @@ from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_builder import Progress, StoreBuilder
 from ecot.data_mix.store_writer import write_text
 from ecot.data_mix.tokenizer import corpus_texts, prepare_tokenizer
-from ecot.errors import DataError
+from ecot.errors import DataError, PlanError
 from ecot.run_paths import RunPaths
 
+logger = logging.getLogger(__name__)
 TRAIN, HELDOUT = "train", "heldout"
 SUMMARY = "summary.json"
 """In the store's folder: `PreparedData.summary`."""
@@ -111,9 +113,12 @@ def _open_or_build_plan(config: DataConfig, store: DocumentStore, seed: int, fol
     ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     if (folder / PLAN_JSON).is_file():
-        plan = PackPlan.open(folder)
-        if plan.header.get("key") == key:
-            return plan
+        try:
+            plan = PackPlan.open(folder)
+            if plan.header.get("key") == key:
+                return plan
+        except PlanError as error:  # as good as absent: planning again gives the same plan
+            logger.warning("%s", error)
     return build_plan(config, store, seed, folder, key)
 
 

@@ -1,8 +1,10 @@
 """The plan: nested, within budget boundaries, independent of ranks, bound to its content."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -90,6 +92,35 @@ def test_a_changed_plan_file_is_noticed(prepared, run_paths):
         PackPlan.open(run_paths.plan)
     with pytest.raises(PlanError, match="ecot plan"):
         PackPlan.open(run_paths.root / "nowhere")
+
+
+def edit_header(folder, change):
+    header = json.loads((folder / "plan.json").read_text("utf-8"))
+    change(header)
+    (folder / "plan.json").write_text(json.dumps(header), "utf-8")
+
+
+DAMAGE = {
+    "torn header": lambda folder: (folder / "plan.json").write_bytes((folder / "plan.json").read_bytes()[:200]),
+    "header of another kind": lambda folder: (folder / "plan.json").write_text("[]"),
+    "no packs": lambda folder: (folder / "plan.parquet").unlink(),
+    "torn packs": lambda folder: (folder / "plan.parquet").write_bytes(b"PAR1"),
+    "other packs": lambda folder: edit_header(folder, lambda header: header.update(hash="0" * 64)),
+    "a budget's unknown key": lambda folder: edit_header(folder, lambda header: header["budgets"][0].update(old=1)),
+    "a missing key": lambda folder: edit_header(folder, lambda header: header.pop("store_key")),
+    "packs of another schema": lambda folder: pq.write_table(
+        pa.table({name: [1] for name in ("documents", "tokens", "cost", "counts")}), folder / "plan.parquet"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_plan_is_named_and_mended_by_planning_again(name, prepared, run_paths, data_config):
+    DAMAGE[name](run_paths.plan)
+    with pytest.raises(PlanError, match="plan"):
+        PackPlan.open(run_paths.plan)
+    assert prepare(data_config(), run_paths, seed=1).plan.hash == prepared.plan.hash
+    assert PackPlan.open(run_paths.plan).hash == prepared.plan.hash
 
 
 def test_density_and_balance_are_those_of_the_packs(prepared):
