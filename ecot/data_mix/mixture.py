@@ -42,8 +42,14 @@ def document_order(
         mixture: the `mixture` section.
 
     Raises:
-        BudgetError: the mixture wants a domain that has no documents, or forgets one that has.
+        BudgetError: there is no document, a cap or the epochs leave none of a domain, or the mixture wants a domain
+            that has none, or forgets one that has.
     """
+    if len(lengths) == 0:
+        raise BudgetError(
+            "no document is left to plan; loosen data.filters (the store's summary counts what each of them takes), "
+            "raise data.packing.pack_tokens if all are too long, or add data.sources"
+        )
     mixture = mixture or MixtureConfig()
     generator = np.random.default_rng([seed, 0xD0C5])
     shuffled = generator.permutation(len(lengths))
@@ -53,6 +59,11 @@ def document_order(
     parts, ends = [], {}
     for index, share in shares.items():
         stream, repeats = _stream(members[index], lengths, mixture.max_epochs, [seed, index])
+        if len(stream) == 0:
+            raise BudgetError(
+                f"data.mixture.max_epochs: {mixture.max_epochs:g} of the {int(lengths[members[index]].sum()):,} tokens "
+                f"of {DOMAINS[index]} hold no whole document; raise it, or add data.sources"
+            )
         tokens = np.cumsum(lengths[stream])
         parts.append((stream, repeats, (tokens - lengths[stream] / 2) / share))
         ends[index] = tokens[-1] / share
@@ -71,8 +82,17 @@ def document_order(
 
 def _capped(documents: np.ndarray, lengths: np.ndarray, mixture: MixtureConfig, index: int) -> np.ndarray:
     """The first documents of a domain that stay within its cap."""
-    cap = mixture.max_tokens.get(DOMAINS[index])
-    return documents if cap is None else documents[np.cumsum(lengths[documents]) <= cap]
+    domain = DOMAINS[index]
+    cap = mixture.max_tokens.get(domain)
+    if cap is None:
+        return documents
+    within = documents[np.cumsum(lengths[documents]) <= cap]
+    if len(within) == 0 and mixture.weights.get(domain) != 0:
+        raise BudgetError(
+            f"data.mixture.max_tokens: {cap:,} for {domain} is below its first document of "
+            f"{int(lengths[documents[0]]):,} tokens; raise it, or set the domain's weight to 0 to leave it out"
+        )
+    return within
 
 
 def _shares(tokens: dict[int, int], mixture: MixtureConfig) -> dict[int, float]:

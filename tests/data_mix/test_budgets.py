@@ -133,6 +133,33 @@ def test_a_mixture_must_fit_the_data(corpus, weights, message):
     assert list(budgets[0].tokens) == ["chip_design"]
 
 
+CHIPS = {"chip_design": 1, "embedded": 1}
+NONE_LEFT = {
+    "no document": ([], [], {}, r"no document is left.*data\.filters"),
+    "a cap below the only domain": ([90, 80], [0, 0], {"max_tokens": {"chip_design": 9}}, r"max_tokens.*chip_design"),
+    "a cap below one domain": ([90, 80], [0, 2], {"max_tokens": {"embedded": 9}}, r"max_tokens.*embedded.*80 tokens"),
+    "a cap below an unnamed domain": (
+        [90, 80, 70],
+        [0, 2, 5],
+        {"weights": CHIPS, "max_tokens": {"general": 9}},
+        r"max_tokens.*general",
+    ),
+    "a twentieth of an epoch": ([90, 80], [0, 0], {"max_epochs": 0.05}, r"max_epochs.*0\.05.*chip_design"),
+}
+
+
+@pytest.mark.parametrize("name", NONE_LEFT)
+def test_no_documents_left_is_said_with_the_remedy(name):
+    lengths, domains, mixture, message = NONE_LEFT[name]
+    with pytest.raises(BudgetError, match=message):
+        document_order(np.array(lengths, int), np.array(domains, int), 1, MixtureConfig(**mixture))
+
+
+def test_a_domain_left_out_may_be_capped_to_nothing():
+    mixture = MixtureConfig(weights={"chip_design": 1, "embedded": 0}, max_tokens={"embedded": 9})
+    assert document_order(np.array([90, 80]), np.array([0, 2]), 1, mixture).documents.tolist() == [0]
+
+
 def test_short_data_is_refused_with_the_missing_tokens(corpus):
     available = int(corpus["kind_counts"].sum())
     with pytest.raises(BudgetError, match=r"1,000 are missing; raise synthesis\.train_trajectories"):

@@ -1,6 +1,9 @@
 """From trajectories to a plan: the whole path, twice."""
 
+import pytest
+
 from ecot.data_mix.prepare import prepare
+from ecot.errors import BudgetError
 
 
 def test_prepare_makes_store_and_plan_and_reuses_them(run_paths, data_config):
@@ -21,3 +24,8 @@ def test_the_tokenizer_is_trained_again_when_other_rows_are_read(run_paths, data
         prepare(config, run_paths, seed=3)
         tokenizers.append((run_paths.tokenizer / "tokenizer.json").read_bytes())
     assert tokenizers[0] == tokenizers[2] != tokenizers[1]
+
+
+def test_filters_that_leave_nothing_are_named(run_paths, data_config):
+    with pytest.raises(BudgetError, match=r"no document is left.*data\.filters"):
+        prepare(data_config(filters={"verdicts": ["TIMEOUT"]}), run_paths, seed=3)
