@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,17 +100,15 @@ def read_parts(source: SourceConfig, part_rows: int = PART_ROWS) -> Iterator[Par
     """
     path = source.path
     if path.is_dir():
-        yield from _read_batches(source, _dataset_batches(path, part_rows))
+        with _reading(path):
+            yield from _read_batches(source, _dataset_batches(path, part_rows))
     elif not path.is_file():
         raise DataError(f"{path}: no such file; data.sources takes JSONL, Parquet or a `datasets` folder")
     elif path.suffix == ".jsonl":
         yield from _read_lines(source, part_rows)
     elif path.suffix == ".parquet":
-        try:
-            batches = pq.ParquetFile(path).iter_batches(batch_size=part_rows)
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not a Parquet file ({error}); was it written completely?") from error
-        yield from _read_batches(source, batches)
+        with _reading(path):
+            yield from _read_batches(source, pq.ParquetFile(path).iter_batches(batch_size=part_rows))
     else:
         raise DataError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(SUFFIXES)}, or a folder")
 
@@ -135,13 +134,30 @@ def describe_format(part: Part) -> str:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a source, for progress: those that its footer says, or the lines of JSONL."""
-    if path.is_dir():
-        return sum(batch.num_rows for batch in _dataset_batches(path, PART_ROWS))
-    if path.suffix == ".parquet":
-        return pq.read_metadata(path).num_rows
-    with path.open("rb") as handle:
-        return sum(1 for _ in handle)
+    """Rows of a source, for progress: those that its footer says, or the lines of JSONL.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    with _reading(path):
+        if path.is_dir():
+            return sum(batch.num_rows for batch in _dataset_batches(path, PART_ROWS))
+        if path.suffix == ".parquet":
+            return pq.read_metadata(path).num_rows
+        with path.open("rb") as handle:
+            return sum(1 for _ in handle)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Names the file in what Arrow or the system says of it, which may be as late as at a page in the middle."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{path}: cannot be read ({reason}); was it written completely, and as its suffix says?"
+        ) from error
 
 
 def hash_file(path: Path) -> str:

@@ -222,6 +222,20 @@ def test_sources_can_be_narrowed_to_domains(tmp_path, tokenizer, data_config, tr
     assert len(store) == sum(trajectory.domain is Domain.EMBEDDED for trajectory in trajectories) == 36
 
 
+@pytest.mark.parametrize("damage", ["not Parquet", "torn", "a corrupt page"])
+def test_a_parquet_file_that_cannot_be_read_is_named(damage, build, tmp_path, trajectories):
+    path = tmp_path / "rows.parquet"
+    write_trajectories(path, trajectories)
+    content = bytearray(path.read_bytes())
+    if damage == "a corrupt page":
+        content[4:64] = bytes(60)  # the first page's header; the footer stays whole
+    path.write_bytes(
+        b'{"messages": []}\n' if damage == "not Parquet" else content[: -100 if damage == "torn" else None]
+    )
+    with pytest.raises(DataError, match=r"rows\.parquet: cannot be read .*written completely"):
+        build(path)
+
+
 def test_a_store_is_made_anew_when_what_it_depends_on_changes(build, trajectories):
     first = build(trajectories[:5])
     assert build(trajectories[:5]).key == first.key
