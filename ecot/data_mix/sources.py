@@ -154,7 +154,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # on one line
         raise DataError(
             f"{path}: cannot be read ({reason}); was it written completely, and as its suffix says?"
         ) from error
