@@ -76,8 +76,7 @@ def _from_sharegpt(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
 
 
 def _from_prompt_completion(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
-    prompt_key = next((key for key in _PROMPTS if key in raw), "prompt")
-    completion_key = next((key for key in _COMPLETIONS if key in raw), "completion")
+    prompt_key, completion_key = _only_key(raw, _PROMPTS), _only_key(raw, _COMPLETIONS)
     prompt, completion = raw.get(prompt_key), raw.get(completion_key)
     if isinstance(prompt, list) and isinstance(completion, list):
         return convert_messages([*prompt, *completion], f"{prompt_key} + {completion_key}", source.user_feedback)
@@ -95,6 +94,18 @@ def _from_prompt_completion(raw: RawRow, source: SourceConfig) -> list[dict[str,
     if isinstance(raw.get("system"), str) and raw["system"]:
         messages.insert(0, {"role": "system", "content": raw["system"]})
     return [*messages, {"role": "assistant", "content": content, "reasoning_content": thinking or field}]
+
+
+def _only_key(raw: RawRow, names: tuple[str, ...]) -> str:
+    """The name under which a row holds something; where all are empty, the first that it has."""
+    present = [key for key in names if key in raw]
+    filled = [key for key in present if raw[key] not in (None, "", [])]
+    if len(filled) > 1:
+        raise DataError(
+            f"fields {', '.join(map(repr, filled))}: only one of {', '.join(filled)} may hold text, or the "
+            "rest would be dropped; remove the others, or write the row as messages"
+        )
+    return (filled or present or names)[0]
 
 
 _CONVERTERS: Mapping[SourceFormat, Callable[[RawRow, SourceConfig], list[dict[str, Any]]]] = {

@@ -89,6 +89,7 @@ def test_feedback_in_user_turns(tmp_path):
         {"instruction": "Q", "output": "A", "reasoning": "T"},
         {"question": "Q", "answer": "T</think>A"},
         {"problem": "Q", "solution": "A", "thinking": "T", "input": ""},
+        {"prompt": "", "problem": "Q", "answer": None, "response": [], "solution": "A", "thinking": "T"},
     ],
 )
 def test_prompt_and_completion(raw, tmp_path):
@@ -147,6 +148,9 @@ def test_tool_calls_and_several_results(tmp_path):
         ({"conversations": None}, "must be a list of turns"),
         ({"prompt": 3, "completion": "x"}, "field 'prompt': must be text"),
         ({"prompt": "x", "completion": None}, "field 'completion': must be text"),
+        ({"problem": "Q", "solution": "long", "answer": "42"}, "only one of answer, solution may hold"),
+        ({"prompt": "Q", "question": "R", "answer": "42"}, "only one of prompt, question may hold"),
+        ({"problem": "Q", "solution": "long", "answer": 42}, "remove the others, or write the row as messages"),
         ({"text": "just text"}, "unknown format, its keys are text"),
         ({}, "its keys are none"),
         ({"messages": field_messages(), "domain": "poetry"}, "field 'domain': 'poetry'"),
