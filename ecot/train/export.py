@@ -103,6 +103,7 @@ def _write_weights(source: Path, target: Path, dtype: torch.dtype, config: dict[
     def flush() -> None:
         written.append(target / f"part-{len(written)}.safetensors")
         save_file(shards.pop(), written[-1], metadata={"format": "pt"})
+        written[-1].chmod(0o644)  # it is written for its owner alone, and exports are shared
         shards.append({})
 
     total = 0

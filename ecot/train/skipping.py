@@ -52,7 +52,8 @@ class SkipCallback(TrainerCallback):
         found: list[Any] = [None]
         if state.is_world_process_zero:
             rows = [row for row in read_skipped(self.paths) if row["step"] <= state.global_step]
-            replace_rows(self.paths.root / SKIPPED, rows)
+            if (self.paths.root / SKIPPED).exists():
+                replace_rows(self.paths.root / SKIPPED, rows)
             found = [[row["step"] for row in rows]]
         if dist.is_initialized():
             dist.broadcast_object_list(found, src=0)
