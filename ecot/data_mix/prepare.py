@@ -19,10 +19,11 @@ from ecot.data_mix.plan_builder import FORMAT as PLAN_FORMAT
 from ecot.data_mix.plan_builder import build_plan
 from ecot.data_mix.sources import default_source, read_sources, source_identity
 from ecot.data_mix.store import DocumentStore
-from ecot.data_mix.store_builder import Progress, StoreBuilder
+from ecot.data_mix.store_builder import StoreBuilder
 from ecot.data_mix.store_writer import write_text
 from ecot.data_mix.tokenizer import corpus_texts, prepare_tokenizer
 from ecot.errors import DataError, PlanError
+from ecot.progress import Progress, no_progress
 from ecot.run_paths import RunPaths
 
 logger = logging.getLogger(__name__)
@@ -41,10 +42,6 @@ class PreparedData:
     """None when the run has no held-out trajectories."""
     summary: dict[str, Any]
     """Figures for tables and reports: tokenizer, accounts of both stores, budgets, packs and steps."""
-
-
-def no_progress(done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
 
 
 def prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress = no_progress) -> PreparedData:

@@ -13,7 +13,7 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -29,15 +29,13 @@ from ecot.data_mix.store import MANIFEST, DocumentStore
 from ecot.data_mix.store_writer import save_array, write_text
 from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_hash
 from ecot.errors import DataError
+from ecot.progress import Progress
 
 logger = logging.getLogger(__name__)
 FORMAT = "4"
 """Raise when documents, their digests, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, of how much, and of what."""
 
 
 class StoreBuilder:

@@ -11,9 +11,9 @@ from ecot.data_mix.config import SourceConfig
 from ecot.data_mix.ledger import Entry, Fate
 from ecot.data_mix.near_duplicates import BANDS, band_keys, jaccard, shared_bands
 from ecot.data_mix.ngrams import lexical_items, ngram_hashes
-from ecot.data_mix.prepare import no_progress
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.errors import DataError
+from ecot.progress import no_progress
 from ecot.segments import SUPERVISED_KINDS
 from ecot.trajectories import Message, Role
 from ecot.trajectory_io import write_trajectories

@@ -2,8 +2,8 @@
 
 from ecot.data_mix.config import SourceConfig
 from ecot.data_mix.folding import fold
-from ecot.data_mix.prepare import no_progress
 from ecot.data_mix.store_builder import StoreBuilder
+from ecot.progress import no_progress
 from ecot.segments import Kind
 from ecot.trajectories import Message, Role
 from ecot.trajectory_io import write_trajectories

@@ -7,8 +7,8 @@ import pytest
 
 from ecot.data_mix.config import SourceConfig
 from ecot.data_mix.ledger import Fate
-from ecot.data_mix.prepare import no_progress
 from ecot.data_mix.store_builder import StoreBuilder
+from ecot.progress import no_progress
 
 
 def set_path(row, path, value):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from ecot.data_mix.ledger import Entry, Fate, Ledger, Tally
-from ecot.data_mix.prepare import no_progress
 from ecot.data_mix.sources import SourceConfig
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.errors import DataError
 from ecot.outcomes import Domain, Label
+from ecot.progress import no_progress
 from ecot.segments import SUPERVISED_KINDS, Kind, count_tokens
 from ecot.trajectories import Message, Role
 from ecot.trajectory_io import write_trajectories
