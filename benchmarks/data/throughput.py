@@ -91,8 +91,8 @@ def run_floor(folder: Path, _workers: int) -> int:
 def run_ecot(folder: Path, workers: int) -> int:
     from ecot.data_mix.config import DataConfig, SourceConfig
     from ecot.data_mix.plan_builder import build_plan
-    from ecot.data_mix.prepare import no_progress
     from ecot.data_mix.store_builder import StoreBuilder
+    from ecot.progress import no_progress
 
     config = DataConfig.model_validate(
         {
