@@ -19,7 +19,8 @@ from ecot.data_mix.templates import THINK
 from ecot.errors import ConfigError, ToolError
 from ecot.eval.config import EvalConfig
 from ecot.eval.generation import BatchGenerator, Generated
-from ecot.outcomes import Execution, Label, Stage
+from ecot.outcomes import Execution, Label
+from ecot.synthesis.loop import attempt_of, missing_code
 from ecot.synthesis.observation import observation_text
 from ecot.synthesis.router import Prompt, build_prompt
 from ecot.synthesis.slots import derive_seed
@@ -141,7 +142,7 @@ class Completer:
             nothing = missing_code(conversation.task.language, self.fingerprint)
             execution = nothing if code is None else next(executions)
             index = len(conversation.messages) - 1
-            conversation.attempts.append(_attempt(index, code, execution))
+            conversation.attempts.append(attempt_of(execution, index, code))
             conversation.messages.append(Message(Role.OBSERVATION, observation_text(execution)))
 
     def _execute(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
@@ -206,30 +207,3 @@ def opening(task: Task, seed: int, sample: int) -> Prompt:
     The wording of the request varies as it does in training; it depends on the sample, never on the model.
     """
     return build_prompt(task, Random(derive_seed("eval", seed, task.id, sample)))
-
-
-def missing_code(language: str, fingerprint: str) -> Execution:
-    """The outcome of an answer without a complete code block, in the words of the synthesis loop."""
-    return Execution(
-        label=Label.FORMAT_ERROR,
-        subcode="no_code",
-        stage=Stage.PARSE,
-        diagnostics=f"No complete fenced code block was found; answer in one ```{language} block.",
-        fingerprint=fingerprint,
-    )
-
-
-def _attempt(message_index: int, code: str | None, execution: Execution) -> Attempt:
-    return Attempt(
-        message_index=message_index,
-        code=code or "",
-        stage=execution.stage,
-        label=execution.label,
-        subcode=execution.subcode,
-        diagnostics=execution.diagnostics,
-        metrics=dict(execution.metrics),
-        seconds=execution.seconds,
-        source=execution.source,
-        confidence=execution.confidence,
-        fingerprint=execution.fingerprint,
-    )

@@ -1,6 +1,5 @@
 """What a model that knows its trajectories by heart writes is what it learned, and runs for real."""
 
-import asyncio
 import json
 import shutil
 from types import SimpleNamespace
@@ -11,17 +10,14 @@ from transformers import AutoTokenizer
 from ecot.data_mix.config import Form
 from ecot.data_mix.rendering import Renderer
 from ecot.errors import CheckpointError, ConfigError
-from ecot.eval.completions import missing_code
 from ecot.eval.config import EvalConfig
 from ecot.eval.evaluate import Evaluation
 from ecot.eval.metrics import wilson_interval
 from ecot.eval.results import completions_path, read_result, read_results, result_path
 from ecot.run_paths import RunPaths
 from ecot.synthesis import router
-from ecot.synthesis.loop import Generated, run_loop
-from ecot.synthesis.router import Prompt
 from ecot.train.config import LossConfig
-from ecot.trajectories import Provenance, Role
+from ecot.trajectories import Role
 from ecot.trajectory_io import read_trajectories
 
 pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share
@@ -167,19 +163,6 @@ def test_samples_of_a_task_differ_and_give_pass_at_k(copy, tasks, backend):
     assert result.completions.pass_at["1"] == pytest.approx(passed / 4)
     missed = {0: 1.0, 1: 1 / 4}.get(passed, 0.0)  # chance that 3 of 4 draws hold none of the passed ones
     assert result.completions.pass_at["3"] == pytest.approx(1 - missed)
-
-
-def test_missing_code_is_reported_in_the_words_of_synthesis(tasks, backend):
-    class Silent:
-        async def generate(self, task, messages):
-            return Generated("hm", "no code here")
-
-    task = tasks["and_gate"]
-    loop = run_loop(task, Prompt("none", ()), Silent(), backend, Provenance("silent", "none", 0), max_corrections=0)
-    (attempt,) = asyncio.run(loop).attempts
-    own = missing_code(task.language, backend.fingerprint)
-    assert (attempt.label, attempt.subcode, attempt.stage) == (own.label, own.subcode, own.stage)
-    assert (attempt.diagnostics, attempt.fingerprint) == (own.diagnostics, own.fingerprint)
 
 
 def test_a_prompt_without_room_says_what_to_lower(copy, tasks, backend):
