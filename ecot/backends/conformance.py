@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
 from ecot.errors import DataError, EcotError
 from ecot.outcomes import Domain, Execution, Label
+from ecot.progress import Progress
 from ecot.tasks.bundle import Task
 
 CANCEL_AFTER_SECONDS = 0.3
@@ -67,14 +67,6 @@ class CheckResult:
     def acceptable(self) -> bool:
         """Whether the suite as a whole may pass with this result."""
         return self.state in (CheckState.PASSED, CheckState.KNOWN_FAILURE)
-
-
-class Progress(Protocol):
-    """Told about every finished check."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` checks are over."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecot.backends.concurrency import run_all
-from ecot.backends.conformance import Progress, outcome
+from ecot.backends.conformance import outcome
 from ecot.backends.protocol import Backend
 from ecot.errors import ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
+from ecot.progress import Progress
 from ecot.tasks.bundle import Task
 
 

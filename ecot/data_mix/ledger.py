@@ -61,11 +61,6 @@ class Ledger:
         """Add to the line of a fate, reason and domain."""
         self.lines.setdefault(Entry(fate, reason, domain), Tally()).add(tally)
 
-    def merge(self, other: Ledger) -> None:
-        """Add all lines of another account."""
-        for entry, tally in other.lines.items():
-            self.lines.setdefault(entry, Tally()).add(tally)
-
     def total(self, fates: Iterable[Fate]) -> Tally:
         """The sum over the lines of some fates."""
         wanted, total = set(fates), Tally()

@@ -77,11 +77,6 @@ class Skeleton:
     source: str
     """The rendering with its sentinels."""
 
-    def assemble(self, messages: Sequence[WireMessage]) -> str:
-        """The text that the template must give for these messages."""
-        parts = [piece for slot in self.slots for piece in (slot.literal, slot.text(messages))]
-        return "".join(parts) + self.tail
-
     @property
     def fields(self) -> tuple[Field, ...]:
         """The texts that are rendered, in order."""

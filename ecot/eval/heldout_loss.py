@@ -18,7 +18,6 @@ from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.packing import best_fit_decreasing
 from ecot.data_mix.plan import Pack
 from ecot.data_mix.store import DocumentStore
-from ecot.segments import Kind
 from ecot.train.config import LossConfig
 from ecot.train.head import install_scoring_head
 from ecot.train.statistics import COUNT, HITS, NLL, name_means
@@ -73,8 +72,8 @@ def score_heldout(
         progress: told packs done and packs in all.
     """
     install_scoring_head(model, loss.workspace_bytes)
-    kinds = {Kind.THINKING: loss.thinking, Kind.ANSWER: loss.answer, Kind.OBSERVATION: loss.observation}
-    collator = Collator(store, LossWeights(kinds, loss.rules), monitor=set(kinds), pad_id=pad_id)
+    weights = LossWeights(loss.by_kind, loss.rules)
+    collator = Collator(store, weights, monitor=set(loss.by_kind), pad_id=pad_id)
     packs = pack_documents(store, pack_tokens)
     sums_G5 = torch.zeros(NUM_GROUPS, 5, dtype=torch.float64, device=model.device)
     with torch.no_grad():

@@ -8,7 +8,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,14 +67,6 @@ def synthesise(
     engine.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(engine.folder / LOCK):
         return asyncio.run(engine.run())
-
-
-@dataclass
-class _Wave:
-    """Slots of one split that are drawn before the next look at what can be kept."""
-
-    split: Split
-    slots: list[Slot]
 
 
 class Engine:

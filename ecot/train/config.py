@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ecot.config import Config
 from ecot.data_mix.loss_rules import LossRule
+from ecot.segments import Kind
 
 
 class LlamaShape(Config):
@@ -102,6 +103,11 @@ class LossConfig(Config):
     """Report the loss on observations also where their weight is 0 (their forward pass of the head is paid)."""
     workspace_bytes: int = Field(default=2**30, ge=2**16)
     """Largest buffer of logits that the loss may hold at once."""
+
+    @property
+    def by_kind(self) -> dict[Kind, float]:
+        """The weights as `ecot.data_mix.loss_weights.LossWeights` takes them."""
+        return {Kind.THINKING: self.thinking, Kind.ANSWER: self.answer, Kind.OBSERVATION: self.observation}
 
     @model_validator(mode="after")
     def _peers_have_the_option(self) -> Self:

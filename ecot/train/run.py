@@ -151,13 +151,8 @@ def _build_trainer(
 
 
 def _collator(config: TrainConfig, store: DocumentStore, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    kinds = {
-        Kind.THINKING: config.loss.thinking,
-        Kind.ANSWER: config.loss.answer,
-        Kind.OBSERVATION: config.loss.observation,
-    }
     monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
-    weights = LossWeights(kinds, config.loss.rules)
+    weights = LossWeights(config.loss.by_kind, config.loss.rules)
     return Collator(store, weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0, layout=config.layout)
 
 
