@@ -21,6 +21,11 @@ MAY_IMPORT = {
 }
 
 
+def code_files(room: str = "") -> list[Path]:
+    """Our own code: what bundles hold is material (candidates, some of them meant to be wrong)."""
+    return [path for path in (PACKAGE / room).rglob("*.py") if PACKAGE / "tasks" / "bundles" not in path.parents]
+
+
 def imported_rooms(path: Path) -> set[str]:
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -41,7 +46,7 @@ def test_every_room_imports_only_what_the_map_allows():
     found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert found <= set(MAY_IMPORT)
     for room, allowed in MAY_IMPORT.items():
-        for path in (PACKAGE / room).rglob("*.py"):
+        for path in code_files(room):
             extra = imported_rooms(path) - allowed - {room}
             assert not extra, f"{path.relative_to(ROOT)} imports {sorted(extra)}; {room} may import {sorted(allowed)}"
 
@@ -71,7 +76,7 @@ def test_transformers_imports_from_the_repository_root():
 
 def test_files_and_functions_stay_readable():
     """A ratchet: split before a file passes 400 lines or a function 60."""
-    for path in PACKAGE.rglob("*.py"):
+    for path in code_files():
         text = path.read_text("utf-8")
         assert text.count("\n") <= 400, f"{path.relative_to(ROOT)} is too long; split it"
         for node in ast.walk(ast.parse(text)):

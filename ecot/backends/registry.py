@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from ecot.backends.cache import CachedBackend, ExecutionCache
 from ecot.backends.conformance import Attack
 from ecot.backends.protocol import Backend
 from ecot.config import Config
 from ecot.errors import ConfigError
-from ecot.tasks.registry import load_tasks
+from ecot.outcomes import Domain
 
 
-class IcarusOptions(Config):
-    """What `IcarusBackend` takes; see there."""
+class Registration(Protocol):
+    """What a domain's module `registration` offers; importing it loads nothing heavy."""
 
-    workers: Annotated[int, Field(strict=True, ge=1)] | None = None
-    """Executions at once; as many as there are cores without it."""
-    secret: Annotated[str, Field(strict=True, min_length=1)] | None = None
-    """Key of testbench names, nonces and stimuli; a public one without it."""
+    Options: type[Config]
+    """What the backend takes, beside the cache."""
 
+    def make(self, options: Any) -> Backend:
+        """Build it; raises ToolError if its tools are missing."""
+        ...
 
-def _icarus(**options: Any) -> Backend:
-    from ecot.backends.chip_design.backend import IcarusBackend
-
-    return IcarusBackend(**IcarusOptions.model_validate(options).model_dump(exclude_none=True))
-
-
-def _icarus_attack(canary: Path) -> Attack:
-    from ecot.backends.chip_design.adversaries import adversaries
-
-    return adversaries(load_tasks("builtin:chip_design"), canary)
+    def attack(self, canary: Path) -> Attack:
+        """The adversarial candidates written against it."""
+        ...
 
 
-_ATTACKS: dict[str, Callable[[Path], Attack]] = {"icarus": _icarus_attack}
-_BACKENDS: dict[str, Callable[..., Backend]] = {"icarus": _icarus}
+_BACKENDS: dict[str, Domain] = {
+    "icarus": Domain.CHIP_DESIGN,
+}
+"""Name to the domain, whose folder holds the module `registration`."""
 
 
 def backend_names() -> list[str]:
     """Every backend that can be asked for, installed or not."""
     return sorted(_BACKENDS)
+
+
+def backend_of(domain: Domain) -> str:
+    """The name of the backend that runs a domain's tasks.
+
+    Raises:
+        ConfigError: none does.
+    """
+    for name, served in _BACKENDS.items():
+        if served is domain:
+            return name
+    served_domains = ", ".join(sorted(_BACKENDS.values()))
+    raise ConfigError(f"no backend runs domain {domain!r}; domains with one: {served_domains}")
 
 
 def make_backend(name: str, /, *, cache: str | Path | None = None, **options: Any) -> Backend:
@@ -58,16 +67,16 @@ def make_backend(name: str, /, *, cache: str | Path | None = None, **options: An
         ConfigError: no backend has this name, or it does not take these options or their values.
         ToolError: its tool or the sandbox is missing.
     """
-    if name not in _BACKENDS:
-        raise ConfigError(f"backend {name!r} is unknown; known: {', '.join(backend_names())}")
+    registration = _registration(name)
     if not isinstance(cache, str | Path | None):
         raise ConfigError(f"backend {name!r}: option 'cache': a file's path is wanted (given: {cache!r})")
     try:
-        backend = _BACKENDS[name](**options)
+        checked = registration.Options.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"backend {name!r}: option {key!r}: {first['msg']} (given: {first['input']!r})") from error
+    backend = registration.make(checked)
     return backend if cache is None else CachedBackend(backend, ExecutionCache(Path(cache)))
 
 
@@ -81,6 +90,11 @@ def make_attack(name: str, canary: Path) -> Attack:
     Raises:
         ConfigError: no backend has this name.
     """
-    if name not in _ATTACKS:
+    return _registration(name).attack(canary)
+
+
+def _registration(name: str) -> Registration:
+    if name not in _BACKENDS:
         raise ConfigError(f"backend {name!r} is unknown; known: {', '.join(backend_names())}")
-    return _ATTACKS[name](canary)
+    module: Any = importlib.import_module(f"ecot.backends.{_BACKENDS[name]}.registration")
+    return module

@@ -1,9 +1,10 @@
-"""Tasks from bundles: a folder per task with `task.yaml`, the reference, the hidden tests and wrong candidates."""
+"""Tasks from bundles: `task.yaml` with a folder of files (reference, hidden tests, wrong candidates), or one YAML."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,47 @@ class Manifest(Config):
     """What the backend needs besides."""
     wrong: tuple[WrongEntry, ...] = ()
     """Candidates that must fail, and how."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Name to text of all files, when the bundle is one YAML file; in a folder's `task.yaml` it stays empty."""
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """Where a bundle's files come from."""
+
+    place: Path
+    """The manifest, for messages."""
+    folder: Path | None
+    """None if the manifest holds all files."""
+    manifest: Manifest
+
+    def read(self, name: str, key: str) -> str:
+        if self.folder is None:
+            if name not in self.manifest.files:
+                raise DataError(f"{self.place}: key '{key}': there is no {name!r} under the key 'files'")
+            return self.manifest.files[name]
+        path = self.folder / name
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise DataError(f"{self.place}: key '{key}': {name!r} leads out of the bundle")
+        if not path.is_file():
+            raise DataError(f"{self.place}: key '{key}': there is no file {name!r} in the bundle")
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+
+    def read_all(self, names: tuple[str, ...], key: str) -> dict[str, str]:
+        return {name: self.read(name, f"{key}.{index}") for index, name in enumerate(names)}
+
+    def read_wrong(self, index: int, entry: WrongEntry) -> WrongCandidate:
+        key = f"wrong.{index}"
+        try:
+            check_outcome(entry.label, entry.subcode)
+        except DataError as error:
+            raise DataError(f"{self.place}: key '{key}.subcode': {error}") from error
+        if entry.label in (Label.PASS, Label.TOOL_ERROR):
+            raise DataError(f"{self.place}: key '{key}.label': a wrong candidate cannot be {entry.label}")
+        return WrongCandidate(Path(entry.file).stem, self.read(entry.file, f"{key}.file"), entry.label, entry.subcode)
 
 
 def builtin_names() -> list[str]:
@@ -78,36 +120,46 @@ def load_tasks(source: str) -> dict[str, Task]:
         DataError: a bundle is malformed; the message names the file and the key.
     """
     root = _find_source(source)
-    folders = sorted(path.parent for path in root.glob(f"*/{MANIFEST}"))
-    if not folders:
-        raise DataError(f"{root}: holds no task bundle (a folder with a {MANIFEST})")
-    return {folder.name: load_bundle(folder) for folder in folders}
+    places = [path.parent for path in root.glob(f"*/{MANIFEST}")] + list(root.glob("*.yaml"))
+    if not places:
+        raise DataError(f"{root}: holds no task bundle (a folder with a {MANIFEST}, or a YAML file)")
+    tasks: dict[str, Task] = {}
+    for task in map(load_bundle, sorted(places, key=lambda place: place.stem)):
+        if task.id in tasks:
+            raise DataError(f"{root}: both a folder and a YAML file are called {task.id!r}")
+        tasks[task.id] = task
+    return tasks
 
 
-def load_bundle(folder: Path) -> Task:
-    """Read one bundle; its folder's name is the task's id.
+def load_bundle(path: Path) -> Task:
+    """Read one bundle; the name of its folder, or of its YAML file without the suffix, is the task's id.
 
     Raises:
         DataError: names the file and the key.
     """
-    place = folder / MANIFEST
-    if not _ID.fullmatch(folder.name):
-        raise DataError(f"{folder}: a bundle's folder is its id and may hold only a-z, 0-9 and _")
+    folder = path if path.is_dir() else None
+    place = path / MANIFEST if folder is not None else path
+    name = path.name if folder is not None else path.stem
+    if not _ID.fullmatch(name):
+        raise DataError(f"{path}: a bundle's name is the task's id and may hold only a-z, 0-9 and _")
     manifest = _read_manifest(place)
-    candidates = [_read_wrong(folder, index, item) for index, item in enumerate(manifest.wrong)]
+    if folder is not None and manifest.files:
+        raise DataError(f"{place}: key 'files': only a bundle of one YAML file holds its files itself")
+    bundle = _Bundle(place, folder, manifest)
+    candidates = [bundle.read_wrong(index, item) for index, item in enumerate(manifest.wrong)]
     names = [candidate.name for candidate in candidates]
-    if repeated := {name for name in names if names.count(name) > 1}:
+    if repeated := {candidate for candidate in names if names.count(candidate) > 1}:
         raise DataError(f"{place}: key 'wrong': two candidates are called {sorted(repeated)[0]!r}")
     return Task(
-        id=folder.name,
+        id=name,
         domain=manifest.domain,
         title=manifest.title,
         spec=manifest.spec.strip() + "\n",
         language=manifest.language,
-        reference=_read_text(folder, manifest.reference, "reference"),
+        reference=bundle.read(manifest.reference, "reference"),
         entry=manifest.entry,
-        environment=_read_texts(folder, manifest.environment, "environment"),
-        hidden=_read_texts(folder, manifest.hidden, "hidden"),
+        environment=bundle.read_all(manifest.environment, "environment"),
+        hidden=bundle.read_all(manifest.hidden, "hidden"),
         settings=manifest.settings,
         tags=manifest.tags,
         difficulty=manifest.difficulty,
@@ -146,31 +198,3 @@ def _read_manifest(place: Path) -> Manifest:
         return validate_config(Manifest, values, str(place))
     except ConfigError as error:
         raise DataError(str(error)) from error
-
-
-def _read_wrong(folder: Path, index: int, entry: WrongEntry) -> WrongCandidate:
-    key = f"wrong.{index}"
-    try:
-        check_outcome(entry.label, entry.subcode)
-    except DataError as error:
-        raise DataError(f"{folder / MANIFEST}: key '{key}.subcode': {error}") from error
-    if entry.label in (Label.PASS, Label.TOOL_ERROR):
-        raise DataError(f"{folder / MANIFEST}: key '{key}.label': a wrong candidate cannot be {entry.label}")
-    code = _read_text(folder, entry.file, f"{key}.file")
-    return WrongCandidate(Path(entry.file).stem, code, entry.label, entry.subcode)
-
-
-def _read_texts(folder: Path, names: tuple[str, ...], key: str) -> dict[str, str]:
-    return {name: _read_text(folder, name, f"{key}.{index}") for index, name in enumerate(names)}
-
-
-def _read_text(folder: Path, name: str, key: str) -> str:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{folder / MANIFEST}: key '{key}': {name!r} leads out of the bundle")
-    if not path.is_file():
-        raise DataError(f"{folder / MANIFEST}: key '{key}': there is no file {name!r} in the bundle")
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error

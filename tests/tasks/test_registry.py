@@ -159,3 +159,30 @@ def test_shipped_bundles_are_package_data():
     for name in builtin_names():
         files = [path for path in (Path(registry.__file__).parent / "bundles" / name).rglob("*") if path.is_file()]
         assert files and all(any(path.match(pattern) for pattern in patterns) for path in files)
+
+
+def test_one_yaml_file_is_a_bundle_like_a_folder(tmp_path):
+    alu = load_tasks("builtin:chip_design")["alu"]
+    values = {
+        "title": alu.title,
+        "domain": "chip_design",
+        "language": alu.language,
+        "entry": alu.entry,
+        "difficulty": alu.difficulty,
+        "spec": alu.spec,
+        "reference": "reference.sv",
+        "hidden": list(alu.hidden),
+        "wrong": [{"file": "empty.sv", "label": "COMPILATION_ERROR", "subcode": "elaboration"}],
+        "files": {"reference.sv": alu.reference, "empty.sv": "", **alu.hidden},
+    }
+    (tmp_path / "alu.yaml").write_text(yaml.safe_dump(values))
+    (task,) = load_tasks(str(tmp_path)).values()
+    assert task.hash == alu.hash
+    assert [(wrong.name, wrong.code) for wrong in task.wrong] == [("empty", "")]
+
+    del values["files"]["empty.sv"]
+    (tmp_path / "alu.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        DataError, match=r"alu\.yaml: key 'wrong\.0\.file': there is no 'empty\.sv' under the key 'files'"
+    ):
+        load_tasks(str(tmp_path))
