@@ -13,6 +13,7 @@ import pytest
 
 from ecot.backends.sandbox import Limits, SandboxCommand
 from ecot.backends.sandbox import bubblewrap as bubblewrap_module
+from ecot.backends.sandbox.control_groups import find_control_groups
 from ecot.errors import SandboxError
 
 MEBIBYTE = 1 << 20
@@ -265,3 +266,25 @@ def test_forbidden_namespaces_are_named_with_the_remedy(tmp_path, monkeypatch):
 def test_a_broken_set_up_is_an_error_of_the_tool(sandbox):
     with pytest.raises(SandboxError, match="no/such/path"):
         asyncio.run(sandbox.run(SandboxCommand(("/bin/true",), read_only=(Path("/no/such/path"),))))
+
+
+def test_the_memory_of_all_processes_together_is_capped(sandbox, shell):
+    if "control groups" not in sandbox.description:
+        pytest.skip("this machine lets us make no control groups")
+    # Each shell holds some 64 MB, less than its own cap; six of them hold more than the cap of all.
+    grow = "x=; while [ ${#x} -lt 30000000 ]; do x=$x$x'0123456789abcdef'; done; sleep 2"
+    script = f"for i in 1 2 3 4 5 6; do ({grow}) & done; wait"
+    limits = Limits(memory_bytes=100 << 20, scratch_bytes=16 << 20, cpu_seconds=20)
+    result = shell(script, limits=limits)
+    assert result.memory_exhausted
+    assert not shell("echo fine").memory_exhausted
+
+
+def test_no_control_group_is_left_behind(sandbox, shell):
+    groups = find_control_groups()
+    if groups is None:
+        pytest.skip("this machine lets us make no control groups")
+    before = {folder for parent in groups.parents for folder in parent.glob(f"ecot-{os.getpid()}-*")}
+    shell("true")
+    shell("sleep 30", limits=Limits(wall_seconds=0.3))
+    assert {folder for parent in groups.parents for folder in parent.glob(f"ecot-{os.getpid()}-*")} == before

@@ -40,8 +40,8 @@ def refuse_broken_run(result: SandboxResult, program: str) -> None:
     Raises:
         ToolError: the end of `program` says nothing about the candidate; another try may.
     """
-    if result.output_truncated:
-        return  # stopped by the supervisor, for a reason that the candidate gave
+    if result.output_truncated or result.memory_exhausted:
+        return  # stopped by the supervisor or the kernel, for a reason that the candidate gave
     if result.deadline_passed:
         raise ToolError(
             f"{program} was stopped after {result.seconds:.0f} s of real time with processor time left: "
@@ -71,7 +71,7 @@ def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execut
     if b"File size limit exceeded" in said:
         text = "the compiler was stopped: the source is too large once preprocessed\n"
         return Execution(Label.RESOURCE_EXCEEDED, "", Stage.COMPILE, text)
-    if b"bad_alloc" in result.stderr or b"memory exhausted" in result.stderr:
+    if b"bad_alloc" in result.stderr or b"memory exhausted" in result.stderr or result.memory_exhausted:
         return Execution(
             Label.MEMORY_FAULT, "out_of_memory", Stage.COMPILE, "the compiler was stopped: out of memory\n"
         )
@@ -121,7 +121,7 @@ def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
     """A simulation that ended without a verdict, or badly after it."""
     messages = normalise(result.stderr, bench, entry)
     fatal = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if line.startswith("FATAL:")]
-    if b"bad_alloc" in result.stderr:
+    if b"bad_alloc" in result.stderr or result.memory_exhausted:
         return Execution(Label.MEMORY_FAULT, "out_of_memory", Stage.RUN, "the simulation was stopped: out of memory\n")
     if result.signal is not None:
         if result.signal != signal.SIGSEGV:

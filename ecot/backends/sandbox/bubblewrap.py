@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecot.backends.sandbox.command import Limits
+from ecot.backends.sandbox.control_groups import ControlGroups, find_control_groups
 from ecot.errors import SandboxError
 
 WORK_DIR = "/tmp"
@@ -38,6 +39,8 @@ class Launcher:
     version: str
     unprivileged: bool
     """Whether the sandbox runs as an unprivileged user of the host, so that `Limits.processes` binds."""
+    groups: ControlGroups | None = None
+    """Where control groups can be made; without them memory is capped per process only."""
 
 
 def find_launcher() -> Launcher:
@@ -55,7 +58,8 @@ def find_launcher() -> Launcher:
     version = _version(bwrap)
     reasons = []
     for user_switch, unprivileged in _user_switches():
-        launcher = Launcher((*user_switch, bwrap, *_namespace_options()), prlimit, version, unprivileged)
+        prefix = (*user_switch, bwrap, *_namespace_options())
+        launcher = Launcher(prefix, prlimit, version, unprivileged, find_control_groups())
         reason = _try(launcher)
         if not reason:
             return launcher

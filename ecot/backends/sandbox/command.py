@@ -21,7 +21,7 @@ class Limits:
     wall_seconds: float = 60.0
     """Real time of the whole command."""
     memory_bytes: int = 1024 * MEBIBYTE
-    """Address space of each process."""
+    """Address space of each process; where control groups can be made, also the memory of all together."""
     scratch_bytes: int = 64 * MEBIBYTE
     """The private file system (in memory) that holds inputs, outputs and temporary files; also each file's cap."""
     processes: int = 64
@@ -82,6 +82,8 @@ class SandboxResult:
     """More was printed than `Limits.output_bytes`, or the outputs did not fit `Limits.scratch_bytes`."""
     seconds: float
     """Wall time with the sandbox's own start-up, about 10 ms."""
+    memory_exhausted: bool = False
+    """The processes together used up `Limits.memory_bytes` and one was killed; known only with control groups."""
 
     @property
     def timed_out(self) -> bool:

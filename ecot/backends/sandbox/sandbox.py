@@ -9,9 +9,12 @@ import os
 import signal
 import tarfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from ecot.backends.sandbox.bubblewrap import Launcher, base_environment, find_launcher, sandbox_argv
-from ecot.backends.sandbox.command import SandboxCommand, SandboxResult
+from ecot.backends.sandbox.command import Limits, SandboxCommand, SandboxResult
+from ecot.backends.sandbox.control_groups import Group
 from ecot.backends.sandbox.process import Channel, ProcessEnd, SupervisedProcess
 from ecot.errors import SandboxError
 
@@ -41,7 +44,9 @@ class Sandbox:
     def description(self) -> str:
         """The mechanism and its version, for reports."""
         user = "an unprivileged user" if self._launcher.unprivileged else "root without capabilities"
-        return f"bubblewrap {self._launcher.version} as {user}"
+        groups = self._launcher.groups
+        caps = "resource limits" if groups is None else f"resource limits and control groups (version {groups.version})"
+        return f"bubblewrap {self._launcher.version} as {user}, {caps}"
 
     async def run(self, command: SandboxCommand) -> SandboxResult:
         """Run one command to its end or to its first limit. Cancelling kills it; nothing stays behind.
@@ -57,16 +62,25 @@ class Sandbox:
         try:
             for name, content in command.inputs.items():
                 inputs[name] = _memory_file(name, content)
-            end = await self._supervise(command, channels, inputs)
+            with self._group(command.limits) as group:
+                end = await self._supervise(command, channels, inputs, group)
+                memory_exhausted = group is not None and group.out_of_memory
         finally:
             for channel in channels.values():
                 channel.close()
             for descriptor in inputs.values():
                 os.close(descriptor)
-        return _result(end, channels, bool(command.outputs))
+        return replace(_result(end, channels, bool(command.outputs)), memory_exhausted=memory_exhausted)
+
+    def _group(self, limits: Limits) -> AbstractContextManager[Group | None]:
+        return nullcontext() if self._launcher.groups is None else self._launcher.groups.group(limits)
 
     async def _supervise(
-        self, command: SandboxCommand, channels: Mapping[str, Channel], inputs: Mapping[str, int]
+        self,
+        command: SandboxCommand,
+        channels: Mapping[str, Channel],
+        inputs: Mapping[str, int],
+        group: Group | None,
     ) -> ProcessEnd:
         inner = list(command.argv)
         if command.outputs:
@@ -79,7 +93,7 @@ class Sandbox:
         null = os.open(os.devnull, os.O_RDONLY)
         try:
             process = SupervisedProcess(
-                argv,
+                argv if group is None else group.enter(argv),
                 base_environment(),
                 stdin=channels["outputs"].writer if command.outputs else null,
                 stdout=channels["stdout"],
