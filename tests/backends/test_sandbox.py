@@ -66,7 +66,8 @@ def test_the_host_is_out_of_sight(shell, tmp_path, monkeypatch):
     text = result.stdout.decode()
     assert "do-not-tell" not in text and "root:" not in text and "host" not in text
     entries = [line for line in text.splitlines() if "=" not in line and line]
-    assert entries == ["/dev:", "null", "", "/tmp:"] or entries == ["/dev:", "null", "/tmp:"]
+    names = ["null", "urandom"]
+    assert entries == ["/dev:", *names, "", "/tmp:"] or entries == ["/dev:", *names, "/tmp:"]
     variables = {line.split("=")[0] for line in text.splitlines() if "=" in line}
     assert variables <= {"PATH", "HOME", "TMPDIR", "LANG", "TZ", "PWD", "OLDPWD", "SHLVL", "_"}
 

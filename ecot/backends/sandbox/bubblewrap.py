@@ -121,7 +121,8 @@ def _namespace_options() -> list[str]:
         elif path.is_dir():
             options += ["--ro-bind", text, text]
     # No /proc and no full /dev: the latter's shared memory would be one more place to fill.
-    return [*options, "--dev-bind", "/dev/null", "/dev/null"]
+    # Some libraries refuse to load where /dev/urandom is missing.
+    return [*options, "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom"]
 
 
 def _user_switches() -> list[tuple[tuple[str, ...], bool]]:
