@@ -65,8 +65,7 @@ def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress)
     sources = training_sources(config, paths)
     heldout = config.heldout or default_source(paths, HELDOUT)
     progress(0, 0, "tokenizer")
-    corpus = hashlib.sha256(json.dumps([source_identity(source) for source in sources]).encode()).hexdigest()
-    tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus)
+    tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus_hash(sources))
     paths.store.mkdir(parents=True, exist_ok=True)
     train = StoreBuilder(config, sources, paths.tokenizer, paths.store / TRAIN).build(progress)
     held = StoreBuilder(config, [heldout], paths.tokenizer, paths.store / HELDOUT).build(progress) if heldout else None
@@ -102,13 +101,7 @@ def _texts(sources: Sequence[SourceConfig]) -> Iterator[str]:
 
 
 def _open_or_build_plan(config: DataConfig, store: DocumentStore, seed: int, folder: Path) -> PackPlan:
-    parts = [
-        PLAN_FORMAT,
-        seed,
-        store.key,
-        config.model_dump(mode="json", include={"budgets", "count", "mixture", "packing"}),
-    ]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    key = plan_key(config, store.key, seed)
     if (folder / PLAN_JSON).is_file():
         try:
             plan = PackPlan.open(folder)
@@ -117,6 +110,17 @@ def _open_or_build_plan(config: DataConfig, store: DocumentStore, seed: int, fol
         except PlanError as error:  # as good as absent: planning again gives the same plan
             logger.warning("%s", error)
     return build_plan(config, store, seed, folder, key)
+
+
+def plan_key(config: DataConfig, store_key: str, seed: int) -> str:
+    """What a plan is made from, in one hash."""
+    options = config.model_dump(mode="json", include={"budgets", "count", "mixture", "packing"})
+    return hashlib.sha256(json.dumps([PLAN_FORMAT, seed, store_key, options]).encode()).hexdigest()
+
+
+def corpus_hash(sources: Sequence[SourceConfig]) -> str:
+    """Identity of the sources' contents."""
+    return hashlib.sha256(json.dumps([source_identity(source) for source in sources]).encode()).hexdigest()
 
 
 def summarise(plan: PackPlan, train: DocumentStore, heldout: DocumentStore | None, vocabulary: int) -> dict[str, Any]:

@@ -87,6 +87,10 @@ class StoreBuilder:
         self._check(store)
         return store
 
+    def is_built(self) -> bool:
+        """Whether the store is there, made from these sources with these options."""
+        return self._manifest(self.folder).get("key") == self.key
+
     def _keys(self) -> tuple[str, str]:
         parts = [
             FORMAT,

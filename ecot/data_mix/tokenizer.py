@@ -164,9 +164,7 @@ def prepare_tokenizer(config: DataConfig, folder: Path, texts: Callable[[], Iter
         texts: gives the corpus; called only when a tokenizer must be trained.
         corpus_hash: stands for the corpus in the key.
     """
-    key = _key(config, corpus_hash)
-    origin = folder / ORIGIN_FILE
-    if origin.is_file() and json.loads(origin.read_text("utf-8"))["key"] == key:
+    if is_prepared(config, folder, corpus_hash):
         return load_tokenizer(folder)
     if config.tokenizer.train is not None:
         tokenizer = train_tokenizer(texts(), config.tokenizer.train)
@@ -174,8 +172,14 @@ def prepare_tokenizer(config: DataConfig, folder: Path, texts: Callable[[], Iter
         assert config.tokenizer.path is not None
         tokenizer = load_tokenizer(config.tokenizer.path)
     set_template(tokenizer, config)
-    save_tokenizer(tokenizer, folder, key)
+    save_tokenizer(tokenizer, folder, _key(config, corpus_hash))
     return load_tokenizer(folder)
+
+
+def is_prepared(config: DataConfig, folder: Path, corpus_hash: str) -> bool:
+    """Whether `folder` holds the tokenizer that `prepare_tokenizer` would make."""
+    origin = folder / ORIGIN_FILE
+    return origin.is_file() and json.loads(origin.read_text("utf-8"))["key"] == _key(config, corpus_hash)
 
 
 def tokenizer_path(_config: TokenizerConfig, paths: RunPaths) -> Path:
