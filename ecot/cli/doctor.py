@@ -33,7 +33,7 @@ class Tool:
 TOOLS = (
     Tool("iverilog", ("-V",), "RTL: compile and elaborate", True, "apt-get install iverilog"),
     Tool("vvp", ("-V",), "RTL: simulate", True, "apt-get install iverilog"),
-    Tool("bwrap", ("--version",), "sandbox of every candidate", True, "apt-get install bubblewrap"),
+    Tool("bwrap", ("--version",), "sandbox of every candidate, first choice", False, "apt-get install bubblewrap"),
     Tool("sbatch", ("--version",), "submit slurm/ scripts", False, "use a Slurm login node"),
     Tool("nvidia-smi", ("--query-gpu=name,driver_version", "--format=csv,noheader"), "GPUs", False, "a CUDA machine"),
 )
@@ -124,14 +124,14 @@ def _package(name: str, used_for: str, needed: bool) -> Finding:
 
 
 def _sandbox() -> Finding:
-    """Whether bubblewrap may make namespaces here: containers often forbid it."""
-    path = shutil.which("bwrap")
-    remedy = "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1), or run as root"
-    if path is None:
-        return Finding("namespaces", "", "isolation", True, "apt-get install bubblewrap")
-    command = [path, "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    return Finding("namespaces", platform.release(), "isolation", True, remedy, result.stderr.strip())
+    """How candidate code is confined here: containers often forbid what it takes."""
+    from ecot.backends.sandbox import find_sandbox
+    from ecot.errors import SandboxError
+
+    try:
+        return Finding("sandbox", find_sandbox().description, "isolation", True, "")
+    except SandboxError as error:
+        return Finding("sandbox", "", "isolation", True, "", str(error))
 
 
 def _attention() -> Finding:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.sandbox import Limits, SandboxCommand
+from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand
 from ecot.backends.sandbox import bubblewrap as bubblewrap_module
 from ecot.backends.sandbox.control_groups import find_control_groups
 from ecot.errors import SandboxError
 
 MEBIBYTE = 1 << 20
+
+
+@pytest.fixture(scope="module", params=bubblewrap_module.MECHANISMS)
+def mechanism(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def sandbox(mechanism):
+    """Every test of this file runs with both mechanisms."""
+    try:
+        return Sandbox(bubblewrap_module.find_launcher([mechanism]))
+    except SandboxError as error:
+        pytest.skip(str(error))
 
 
 def processes_with(marker):
@@ -179,13 +194,14 @@ def test_cancellation_leaves_no_process(sandbox):
         assert processes_with(marker) == [], f"after {delay} s"
 
 
-def test_a_killed_caller_takes_the_sandbox_along(sandbox):
+def test_a_killed_caller_takes_the_sandbox_along(mechanism, sandbox):
     marker = f"33.{secrets.randbelow(10**9):09d}"
     code = f"""
 import asyncio
-from ecot.backends.sandbox import SandboxCommand, find_sandbox
+from ecot.backends.sandbox import Sandbox, SandboxCommand
+from ecot.backends.sandbox.bubblewrap import find_launcher
 command = SandboxCommand(("/bin/sh", "-c", "setsid sleep {marker} & sleep {marker}"))
-asyncio.run(find_sandbox().run(command))
+asyncio.run(Sandbox(find_launcher(["{mechanism}"])).run(command))
 """
     caller = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 30
@@ -239,9 +255,25 @@ def test_wrong_limits_are_refused():
         SandboxCommand(("true",))
 
 
-def test_without_bubblewrap_there_is_a_refusal_that_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(bubblewrap_module.shutil, "which", lambda name: None)
-    with pytest.raises(SandboxError, match="apt install bubblewrap"):
+def test_without_bubblewrap_the_namespaces_of_the_kernel_serve(monkeypatch):
+    which = shutil.which
+    monkeypatch.setattr(bubblewrap_module.shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    try:
+        assert bubblewrap_module.find_launcher().name == "kernel namespaces"
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def no_namespaces(monkeypatch):
+    """A machine whose kernel refuses the second choice."""
+    monkeypatch.setattr(bubblewrap_module, "interpreters", lambda: ["/bin/false"])
+
+
+def test_without_any_sandbox_there_is_a_refusal_that_says_what_to_do(monkeypatch, no_namespaces):
+    which = shutil.which
+    monkeypatch.setattr(bubblewrap_module.shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    with pytest.raises(SandboxError, match=r"apt install bubblewrap.*kernel namespaces: exit code 1"):
         bubblewrap_module.find_launcher()
 
 
@@ -252,13 +284,13 @@ def fake_bwrap(tmp_path, monkeypatch, version, rest="exit 1"):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-def test_an_old_bubblewrap_is_refused(tmp_path, monkeypatch):
+def test_an_old_bubblewrap_is_refused(tmp_path, monkeypatch, no_namespaces):
     fake_bwrap(tmp_path, monkeypatch, "0.4.1")
     with pytest.raises(SandboxError, match=r"bubblewrap 0\.4\.1 is too old"):
         bubblewrap_module.find_launcher()
 
 
-def test_forbidden_namespaces_are_named_with_the_remedy(tmp_path, monkeypatch):
+def test_forbidden_namespaces_are_named_with_the_remedy(tmp_path, monkeypatch, no_namespaces):
     fake_bwrap(tmp_path, monkeypatch, "0.9.0", "echo 'bwrap: No permissions to create a new namespace' >&2; exit 1")
     with pytest.raises(SandboxError, match=r"No permissions to create a new namespace.*max_user_namespaces"):
         bubblewrap_module.find_launcher()

@@ -1,4 +1,4 @@
-"""The only place that starts processes with candidate code: a bubblewrap sandbox, or a refusal."""
+"""The only place that starts processes with candidate code: a sandbox, or a refusal."""
 
 from ecot.backends.sandbox.bubblewrap import WORK_DIR
 from ecot.backends.sandbox.command import Limits, SandboxCommand, SandboxResult

@@ -1,4 +1,4 @@
-"""How bubblewrap is called, and what of it works on this machine."""
+"""How a sandbox is started, and what works on this machine: bubblewrap, or else the kernel's namespaces alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecot.backends.sandbox.command import Limits
 from ecot.backends.sandbox.control_groups import ControlGroups, find_control_groups
+from ecot.backends.sandbox.namespaces import interpreters, namespace_argv
 from ecot.errors import SandboxError
 
 WORK_DIR = "/tmp"
@@ -24,52 +25,91 @@ MINIMUM_VERSION = (0, 8)
 UNPRIVILEGED_ID = 65534
 """`nobody`: who a sandbox is on the host when the caller is root, so that process counts bind."""
 
+MECHANISMS = ("bubblewrap", "kernel namespaces")
+"""Best first."""
+
 _STACK_BYTES = 8 << 20
 _SYSTEM_DIRS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/bin", "/lib", "/lib32", "/lib64")
+_DEVICES = ("/dev/null", "/dev/urandom")
+"""Some libraries refuse to load where /dev/urandom is missing."""
 _INSTALL = "install it with `apt install bubblewrap` (or your distribution's package)"
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """A way to start bubblewrap that was seen to work here."""
+    """A way to start a sandbox that was seen to work here."""
 
+    name: str
+    """The mechanism, for reports."""
     prefix: tuple[str, ...]
     """Everything up to the options that depend on the command."""
     prlimit: str
-    version: str
     unprivileged: bool
     """Whether the sandbox runs as an unprivileged user of the host, so that `Limits.processes` binds."""
     groups: ControlGroups | None = None
     """Where control groups can be made; without them memory is capped per process only."""
+    interpreter: str = ""
+    """A Python that makes the namespaces itself, where bubblewrap does not work."""
 
 
-def find_launcher() -> Launcher:
+def find_launcher(mechanisms: Sequence[str] = MECHANISMS) -> Launcher:
     """Find a way to start a sandbox and try it.
 
+    Args:
+        mechanisms: some of `MECHANISMS`; the first that works is taken.
+
     Raises:
-        SandboxError: bubblewrap is missing, too old or not allowed here; the message says what to do.
+        SandboxError: nothing works here; the message says why and what to do.
     """
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise SandboxError(f"no sandbox: bubblewrap (bwrap) is not installed; {_INSTALL}")
     prlimit = shutil.which("prlimit")
     if prlimit is None:
         raise SandboxError("no sandbox: prlimit is not installed; install it with `apt install util-linux`")
-    version = _version(bwrap)
     reasons = []
-    for user_switch, unprivileged in _user_switches():
-        prefix = (*user_switch, bwrap, *_namespace_options())
-        launcher = Launcher(prefix, prlimit, version, unprivileged, find_control_groups())
-        reason = _try(launcher)
-        if not reason:
-            return launcher
-        reasons.append(reason)
+    for mechanism in mechanisms:
+        try:
+            ways = _WAYS[mechanism](prlimit)
+        except SandboxError as error:
+            reasons.append(str(error))
+            continue
+        for way in ways:
+            launcher = replace(way, groups=find_control_groups())
+            reason = _try(launcher)
+            if not reason:
+                return launcher
+            reasons.append(f"{launcher.name}: {reason}")
     raise SandboxError(
-        f"no sandbox: bubblewrap {version} does not work here ({'; '.join(dict.fromkeys(reasons))}). It needs user "
-        "namespaces: look at the sysctls user.max_user_namespaces (must not be 0), kernel.unprivileged_userns_clone "
-        "(must be 1 where it exists) and kernel.apparmor_restrict_unprivileged_userns (must be 0 where it exists); in "
-        "a container, allow them by its security options. Candidate code is never run without a sandbox."
+        f"no sandbox works here ({'; '.join(dict.fromkeys(reasons))}). It needs user namespaces: look at the sysctls "
+        "user.max_user_namespaces (must not be 0), kernel.unprivileged_userns_clone (must be 1 where it exists) and "
+        "kernel.apparmor_restrict_unprivileged_userns (must be 0 where it exists); in a container, allow them by its "
+        "security options. Candidate code is never run without a sandbox."
     )
+
+
+def _bubblewraps(prlimit: str) -> list[Launcher]:
+    """Ways to call bubblewrap, best first.
+
+    Raises:
+        SandboxError: it is missing or too old.
+    """
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise SandboxError(f"bubblewrap (bwrap) is not installed; {_INSTALL}")
+    name = f"bubblewrap {_version(bwrap)}"
+    return [
+        Launcher(name, (*user_switch, bwrap, *_namespace_options()), prlimit, unprivileged)
+        for user_switch, unprivileged in _user_switches()
+    ]
+
+
+def _namespaces(prlimit: str) -> list[Launcher]:
+    return [
+        Launcher("kernel namespaces", user_switch, prlimit, unprivileged, interpreter=interpreter)
+        for user_switch, unprivileged in _user_switches()
+        for interpreter in interpreters()
+    ]
+
+
+_WAYS = {"bubblewrap": _bubblewraps, "kernel namespaces": _namespaces}
 
 
 def sandbox_argv(
@@ -92,6 +132,19 @@ def sandbox_argv(
         status_fd: where bubblewrap reports whether the command was started.
         environment: added to the otherwise empty environment.
     """
+    limited = [launcher.prlimit, *_resource_limits(limits), *command]
+    if launcher.interpreter:
+        made = namespace_argv(
+            launcher.interpreter,
+            limited,
+            [*_existing(_SYSTEM_DIRS), *_DEVICES, *map(str, read_only)],
+            WORK_DIR,
+            limits.scratch_bytes,
+            inputs,
+            status_fd,
+            {**base_environment(), **environment},
+        )
+        return [*launcher.prefix, *made]
     argv = [*launcher.prefix, "--size", str(limits.scratch_bytes), "--tmpfs", WORK_DIR]
     for path in read_only:
         argv += ["--ro-bind", str(path), str(path)]
@@ -101,8 +154,11 @@ def sandbox_argv(
         argv += ["--perms", "0755", "--file", str(descriptor), f"{WORK_DIR}/{name}"]
     for key, value in environment.items():
         argv += ["--setenv", key, value]
-    argv += ["--json-status-fd", str(status_fd), "--", launcher.prlimit, *_resource_limits(limits), *command]
-    return argv
+    return [*argv, "--json-status-fd", str(status_fd), "--", *limited]
+
+
+def _existing(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if os.path.lexists(path)]
 
 
 def base_environment() -> dict[str, str]:
@@ -121,8 +177,7 @@ def _namespace_options() -> list[str]:
         elif path.is_dir():
             options += ["--ro-bind", text, text]
     # No /proc and no full /dev: the latter's shared memory would be one more place to fill.
-    # Some libraries refuse to load where /dev/urandom is missing.
-    return [*options, "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom"]
+    return [*options, *(word for path in _DEVICES for word in ("--dev-bind", path, path))]
 
 
 def _user_switches() -> list[tuple[tuple[str, ...], bool]]:
@@ -161,10 +216,10 @@ def _version(bwrap: str) -> str:
     text = subprocess.run([bwrap, "--version"], capture_output=True, text=True, timeout=30).stdout
     match = re.search(r"(\d+)\.(\d+)\S*", text)
     if match is None:
-        raise SandboxError(f"no sandbox: `{bwrap} --version` printed {text.strip()!r}, which names no version")
+        raise SandboxError(f"`{bwrap} --version` printed {text.strip()!r}, which names no version")
     if (int(match[1]), int(match[2])) < MINIMUM_VERSION:
         raise SandboxError(
-            f"no sandbox: bubblewrap {match[0]} is too old, {'.'.join(map(str, MINIMUM_VERSION))} or newer is needed "
+            f"bubblewrap {match[0]} is too old, {'.'.join(map(str, MINIMUM_VERSION))} or newer is needed "
             "(it caps the size of file systems in memory and forbids nested user namespaces); "
             "take it from your distribution's backports or from https://github.com/containers/bubblewrap"
         )

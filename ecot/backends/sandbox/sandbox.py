@@ -1,4 +1,4 @@
-"""Run commands in bubblewrap: no network, no host files but the tools, capped in time, memory, processes and output."""
+"""Run commands in a sandbox: no network, no host files but the tools, capped in time, memory, processes and output."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Sandbox:
         user = "an unprivileged user" if self._launcher.unprivileged else "root without capabilities"
         groups = self._launcher.groups
         caps = "resource limits" if groups is None else f"resource limits and control groups (version {groups.version})"
-        return f"bubblewrap {self._launcher.version} as {user}, {caps}"
+        return f"{self._launcher.name} as {user}, {caps}"
 
     async def run(self, command: SandboxCommand) -> SandboxResult:
         """Run one command to its end or to its first limit. Cancelling kills it; nothing stays behind.
