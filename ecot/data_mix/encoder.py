@@ -2,7 +2,8 @@
 
 Byte-level tokenizers take a fast way: each token stands for a known number of bytes, so ids alone say where tokens lie
 and `tokenizers` need not track offsets (a third of its time). A normaliser must leave the text as it is, and lengths
-must add up to the text; where they do not, and for all other tokenizers, offsets are asked for.
+must add up to the text; where they do not, and for all other fast tokenizers, offsets are asked for. Slow tokenizers
+are read by their pieces (`slow_tokenizers`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer, processors
+
+from ecot.data_mix.slow_tokenizers import PieceTable
+from ecot.errors import DataError
 
 
 class Place(NamedTuple):
@@ -47,10 +51,18 @@ class TextEncoder:
     """Encodes exactly as the tokenizer does without adding special tokens, truncating or padding.
 
     Args:
-        tokenizer: a fast Hugging Face tokenizer; it is copied.
+        tokenizer: a Hugging Face tokenizer; a fast one is copied.
+
+    Raises:
+        DataError: a slow tokenizer whose tokens cannot be found in its texts.
     """
 
     def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._pieces: PieceTable | None = None
+        if not tokenizer.is_fast:
+            self._pieces = PieceTable(tokenizer)
+            return
         source = tokenizer.backend_tokenizer.to_str()
         self.backend = Tokenizer.from_str(source)
         # Some post-processors trim white space off offsets; without special tokens none of them does anything else.
@@ -59,11 +71,13 @@ class TextEncoder:
         self.backend.no_padding()
         self._byte_lengths = byte_lengths(json.loads(source))
 
-    def encode(self, texts: Sequence[str]) -> list[TokenisedText]:
-        """The tokens of each text."""
+    def encode(self, texts: Sequence[str]) -> list[TokenisedText | DataError]:
+        """The tokens of each text; an error in place of one that a slow tokenizer does not keep as it is."""
+        if self._pieces is not None:
+            return [self._encode_slowly(self._pieces, text) for text in texts]
         if self._byte_lengths is None:
             return [_WithOffsets(e) for e in self.backend.encode_batch(list(texts), add_special_tokens=False)]
-        tokenised: list[TokenisedText] = []
+        tokenised: list[TokenisedText | DataError] = []
         for text, encoding in zip(
             texts, self.backend.encode_batch_fast(list(texts), add_special_tokens=False), strict=True
         ):
@@ -78,12 +92,28 @@ class TextEncoder:
 
     def ids(self, text: str) -> list[int]:
         """The ids of one text."""
+        if self._pieces is not None:
+            return self._pieces.ids(text)
         return self.backend.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, special ones included, without any tidying."""
+        if self._pieces is not None:
+            return self._pieces.decode(ids)
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    @staticmethod
+    def _encode_slowly(pieces: PieceTable, text: str) -> TokenisedText | DataError:
+        ids = np.array(pieces.ids(text), np.int32)
+        try:
+            return _WithBytes(ids, text, pieces.ends(ids, text))
+        except DataError as error:
+            return error
 
 
 @dataclass(frozen=True)
 class _WithBytes:
-    """Tokens of a byte-level tokenizer."""
+    """Tokens of which each stands for known bytes; an empty one belongs to what follows it."""
 
     ids: np.ndarray
     text: str
@@ -94,14 +124,19 @@ class _WithBytes:
         """See `TokenisedText`."""
         positions = np.array(self._bytes_before(characters), np.int64)
         tokens = np.searchsorted(self.ends, positions, side="right")
-        begins = np.where(tokens > 0, self.ends[tokens - 1], 0)
-        return [Place(*pair) for pair in zip(tokens.tolist(), (begins < positions).tolist(), strict=True)]
+        begins = np.where(tokens > 0, self.ends[tokens - 1], 0) if len(self.ends) else np.zeros_like(positions)
+        inside = begins < positions
+        first = np.searchsorted(self.ends, positions, side="left") + (positions > 0)  # the empty tokens before, if any
+        tokens = np.where(inside, tokens, first)
+        return [Place(*pair) for pair in zip(tokens.tolist(), inside.tolist(), strict=True)]
 
     def offsets(self) -> np.ndarray:
         """See `TokenisedText`."""
-        character_of = np.repeat(np.arange(len(self.text)), [len(character.encode()) for character in self.text])
+        counts = [len(character.encode()) for character in self.text]
+        character_of = np.append(np.repeat(np.arange(len(self.text)), counts), len(self.text))
         begins = np.concatenate([[0], self.ends[:-1]])
-        return np.stack([character_of[begins], character_of[self.ends - 1] + 1], axis=1)
+        last = np.where(self.ends > begins, character_of[self.ends - 1] + 1, character_of[begins])
+        return np.stack([character_of[begins], last], axis=1)
 
     def _bytes_before(self, characters: Sequence[int]) -> Sequence[int]:
         if self.text.isascii():

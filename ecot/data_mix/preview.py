@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ecot.data_mix.store import Document
+from ecot.data_mix.token_texts import text_decoder
 from ecot.segments import Kind, count_tokens
 
 TERMINAL_STYLES = {
@@ -40,15 +41,16 @@ def pieces(document: Document, tokenizer: Any) -> Iterator[Piece]:
     """The document's text token by token; concatenated, the pieces are the decoded document."""
     position = 0
     ids = document.ids.tolist()
+    decode = text_decoder(tokenizer)
     for run in document.runs:
         end = position + run.length
         while position < end:
             stop = position + 1
-            text = tokenizer.decode(ids[position:stop])
+            text = decode(ids, position, stop)
             # Byte-level tokens can hold parts of a character; decoding shows U+FFFD until it is whole.
             while "\ufffd" in text and stop < min(end, position + 8):
                 stop += 1
-                text = tokenizer.decode(ids[position:stop])
+                text = decode(ids, position, stop)
             yield Piece(text, stop - position, run.kind, run.attempt)
             position = stop
 

@@ -50,7 +50,7 @@ class Renderer:
     """Renders, tokenises and masks conversations for one tokenizer and one set of choices.
 
     Args:
-        tokenizer: a fast Hugging Face tokenizer with the chat template to use.
+        tokenizer: a Hugging Face tokenizer with the chat template to use, fast or over a SentencePiece model.
         observation_role: the role that feedback gets in the template.
         past_thinking: what becomes of earlier turns' thinking.
     """
@@ -127,7 +127,9 @@ class Renderer:
         texts = self.encoder.encode([rendering.text for rendering in renderings])
         return [self._encode(*pair) for pair in zip(renderings, texts, strict=True)]
 
-    def _encode(self, rendering: Rendering, text: TokenisedText) -> Encoded | DataError:
+    def _encode(self, rendering: Rendering, text: TokenisedText | DataError) -> Encoded | DataError:
+        if isinstance(text, DataError):
+            return text
         aligned = align(text, rendering.spans, rendering.turn_starts)
         if aligned.crossed_turn is not None:
             return DataError(
@@ -143,6 +145,10 @@ class Renderer:
     def token_ids(self, text: str) -> list[int]:
         """The tokenizer's ids of a text, nothing added."""
         return self.encoder.ids(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The exact text of some tokens, special ones included."""
+        return self.encoder.decode(ids)
 
     def _check_texts(self, messages: Sequence[Message]) -> None:
         for index, message in enumerate(messages):

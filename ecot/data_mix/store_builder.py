@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ecot.data_mix.config import DataConfig, SourceConfig
+from ecot.data_mix.encoder import TextEncoder
 from ecot.data_mix.selection import check_lost, check_refused, select
 from ecot.data_mix.shards import ShardMaker, make_in_worker, start_worker
 from ecot.data_mix.sources import PART_ROWS, Part, count_rows, describe_format, hash_file, read_parts, source_identity
@@ -181,7 +182,7 @@ class StoreBuilder:
     def _finish(self, folder: Path, names: Sequence[str], progress: Progress) -> None:
         """Choose what is kept of the shards in `folder`, check the account and write the manifest."""
         progress(self._rows_read, self._rows_read, "filter")
-        selection = select([folder / name for name in names], self.config.filters, self.tokenizer.decode)
+        selection = select([folder / name for name in names], self.config.filters, TextEncoder(self.tokenizer).decode)
         write_text(self.refused_path, "".join(json.dumps(entry) + "\n" for entry in selection.refused))
         check_refused(selection.ledger, self.config.max_refused, self.refused_path)
         check_lost(selection.ledger, self.config.max_lost, self.config.packing.pack_tokens)

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from ecot.data_mix.config import DataConfig, TemplateChoice, TokenizerConfig, TrainTokenizerConfig
+from ecot.data_mix.slow_tokenizers import PieceTable, vocabulary_file
 from ecot.data_mix.templates import END_OF_TEXT, END_THINK, IM_END, IM_START, THINK, shipped_template
 from ecot.errors import DataError, TemplateError
 from ecot.run_paths import RunPaths
@@ -21,6 +22,11 @@ from ecot.trajectories import Trajectory
 
 ORIGIN_FILE = "ecot_tokenizer.json"
 """Beside the tokenizer: the key of what it was made from."""
+
+PLAIN_SENTENCEPIECE = ("SentencePieceBackend", "IQuestCoderTokenizer")
+"""Slow classes that do no more than split a text at its added tokens and give the rest to a SentencePiece model. The
+second is that of the 32B and comes as code beside the model: read by transformers' own class it gives the same ids."""
+_NO_CODE = {"trust_remote_code": False}
 
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -91,34 +97,61 @@ def corpus_texts(trajectories: Iterable[Trajectory]) -> Iterator[str]:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load a fast tokenizer without touching the network.
+    """Load a tokenizer without touching the network and without running code that came with it.
 
     Raises:
-        DataError: the folder holds no tokenizer, or only a slow one.
+        DataError: the folder holds no tokenizer, or one that only code of its own could read.
     """
     if not folder.is_dir():
         raise DataError(f"data.tokenizer.path: {folder} is no folder; give one with tokenizer.json in it")
     try:
-        tokenizer = _loader(folder).from_pretrained(folder, local_files_only=True)
+        tokenizer = _loader(folder).from_pretrained(folder, local_files_only=True, **_NO_CODE)
     except (OSError, ValueError) as error:
         raise DataError(f"data.tokenizer.path: {folder} holds no Hugging Face tokenizer ({error})") from error
+    except ImportError as error:
+        raise DataError(f"data.tokenizer.path: {folder} needs a package that is missing ({error})") from error
     if not tokenizer.is_fast:
-        raise DataError(
-            f"data.tokenizer.path: {folder} is a slow tokenizer without character offsets; convert it to tokenizer.json"
-        )
+        _check_slow(tokenizer, folder)
     return tokenizer
 
 
 def _loader(folder: Path) -> Any:
     """The class that reads a tokenizer. The general one, which our own tokenizers name, needs no torch: without it a
     process that tokenises starts in a third of the time."""
-    path = folder / "tokenizer_config.json"
-    name = json.loads(path.read_text("utf-8")).get("tokenizer_class") if path.is_file() else None
+    name = _settings(folder).get("tokenizer_class")
     if name in ("TokenizersBackend", "PreTrainedTokenizerFast"):
         return PreTrainedTokenizerFast
+    if name in PLAIN_SENTENCEPIECE and not (folder / "tokenizer.json").is_file():
+        from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
+
+        return SentencePieceBackend
     from transformers import AutoTokenizer
 
     return AutoTokenizer
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _check_slow(tokenizer: Any, folder: Path) -> None:
+    """Refuse what would not be read as its own code reads it, and what cannot be found again in a text."""
+    settings = _settings(folder)
+    if settings.get("add_prefix_space"):
+        raise DataError(
+            f"data.tokenizer.path: {folder} asks for add_prefix_space, which a SentencePiece model here lacks"
+        )
+    ids = tokenizer.get_added_vocab()
+    for number, token in settings.get("added_tokens_decoder", {}).items():
+        if ids.get(token["content"]) != int(number):
+            raise DataError(
+                f"data.tokenizer.path: {folder} gives {token['content']!r} the id {number}, and its model of pieces "
+                f"{ids.get(token['content'])}; is tokenizer.model the one that belongs to it?"
+            )
+    PieceTable(tokenizer)
+    # Saved again it is a tokenizer of transformers, which needs no code of its own any more.
+    tokenizer.init_kwargs.pop("auto_map", None)
 
 
 def set_template(tokenizer: Any, config: DataConfig) -> None:
@@ -189,7 +222,12 @@ def tokenizer_path(_config: TokenizerConfig, paths: RunPaths) -> Path:
 
 def tokenizer_hash(tokenizer: Any) -> str:
     """SHA-256 over everything that decides ids and text: vocabulary, merges, special tokens, chat template."""
-    parts = [tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template, str(tokenizer.pad_token_id)]
+    if tokenizer.is_fast:
+        vocabulary = tokenizer.backend_tokenizer.to_str()
+    else:
+        added = {index: str(token) for index, token in sorted(tokenizer.added_tokens_decoder.items())}
+        vocabulary = json.dumps([hashlib.sha256(vocabulary_file(tokenizer).read_bytes()).hexdigest(), added])
+    parts = [vocabulary, tokenizer.chat_template, str(tokenizer.pad_token_id)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

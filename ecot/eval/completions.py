@@ -165,7 +165,7 @@ class Completer:
 
     def _say(self, conversation: _Conversation, generated: Generated) -> str | None:
         """Append what the model wrote as a message, verbatim but for control tokens; returns the code in it."""
-        raw = self.renderer.tokenizer.decode(generated.ids, skip_special_tokens=False)
+        raw = self.renderer.decode(generated.ids)
         parsed = parse_completion(self._plain_text(generated.ids), thinking_opened=conversation.thinking_opened)
         conversation.messages.append(Message(Role.ASSISTANT, parsed.content, parsed.thinking))
         conversation.turns.append(
@@ -181,7 +181,7 @@ class Completer:
     def _plain_text(self, ids: Sequence[int]) -> str:
         """The text of a completion without control tokens, so that it cannot open turns in the next prompt."""
         kept = [id for id in ids if id not in self.control_ids]
-        text = self.renderer.tokenizer.decode(kept, skip_special_tokens=False)
+        text = self.renderer.decode(kept)
         while self.control.search(text):  # spelled out, or joined from what stood around one
             text = self.control.sub("", text)
         return text

@@ -4,9 +4,12 @@ import html
 import re
 
 import pytest
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from ecot.data_mix.prepare import prepare
 from ecot.data_mix.preview import TERMINAL_STYLES, pieces, preview_html, preview_text
+from ecot.data_mix.token_texts import text_decoder
 from ecot.data_mix.tokenizer import load_tokenizer
 
 
@@ -45,3 +48,19 @@ def test_html_holds_the_whole_text_escaped(shown):
     assert html.unescape(re.sub(r"</?span[^>]*>", "", body)) == tokenizer.decode(store[0].ids)
     assert "<|im_start|>" not in page and "&lt;|im_start|&gt;" in page
     assert re.findall(r'title="(\w+), attempt 1', page)[:2] == ["thinking", "answer"]
+
+
+def test_pieces_of_a_fast_sentencepiece_vocabulary_keep_their_spaces():
+    """Its decoder drops the space before a first word: decoded one by one, all words would run together."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.normalizer = normalizers.Replace(Regex(" "), "\u2581")
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex("\u2581+"), "merged_with_next")
+    backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    text = "a  counter with a reset\n  counts the clock"
+    backend.train_from_iterator([text] * 3, trainers.BpeTrainer(vocab_size=60, special_tokens=["<unk>"]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    read = text_decoder(tokenizer)
+    parts = [read(ids, n, n + 1) for n in range(len(ids))]
+    assert "".join(parts) == text == tokenizer.decode(ids)
+    assert "".join(tokenizer.decode([token]) for token in ids) != text and len(parts) == 8
