@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -321,3 +322,26 @@ def test_no_control_group_is_left_behind(sandbox, shell):
     shell("true")
     shell("sleep 30", limits=Limits(wall_seconds=0.3))
     assert {folder for parent in groups.parents for folder in parent.glob(f"ecot-{os.getpid()}-*")} == before
+
+
+def test_process_files_show_the_sandbox_alone_and_cannot_be_written(shell, monkeypatch):
+    monkeypatch.setenv("ECOT_TEST_SECRET", "do-not-tell")
+    marker = f"35.{secrets.randbelow(10**9):09d}"
+    before = Path("/proc/sys/kernel/core_uses_pid").read_text()
+    script = """
+        for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do [ $f = /proc/1/cmdline ] || cat $f; done
+        ls -d /proc/[0-9]*; head -1 /proc/self/maps; ls -A /proc/1/root/home
+        echo 1 >/proc/sys/kernel/core_uses_pid; echo 1 >/proc/self/oom_score_adj
+    """
+    host = subprocess.Popen(["sleep", marker])
+    try:
+        result = shell(script, process_files=True)
+    finally:
+        host.kill()
+        host.wait()
+    text = result.stdout.decode()
+    assert marker not in text and "do-not-tell" not in text
+    assert 1 <= len([line for line in text.splitlines() if line.startswith("/proc/")]) < 8
+    assert re.fullmatch(r"[0-9a-f]+-[0-9a-f]+ r.*", text.splitlines()[-1])
+    assert result.stderr.count(b"Read-only file system") == 2
+    assert Path("/proc/sys/kernel/core_uses_pid").read_text() == before

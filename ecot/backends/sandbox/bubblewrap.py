@@ -120,6 +120,7 @@ def sandbox_argv(
     read_only: Sequence[Path],
     status_fd: int,
     environment: Mapping[str, str],
+    process_files: bool = False,
 ) -> list[str]:
     """The whole command line.
 
@@ -131,6 +132,7 @@ def sandbox_argv(
         read_only: further host paths to show.
         status_fd: where bubblewrap reports whether the command was started.
         environment: added to the otherwise empty environment.
+        process_files: whether to show a `/proc` of the sandbox's own process namespace.
     """
     limited = [launcher.prlimit, *_resource_limits(limits), *command]
     if launcher.interpreter:
@@ -143,11 +145,15 @@ def sandbox_argv(
             inputs,
             status_fd,
             {**base_environment(), **environment},
+            process_files,
         )
         return [*launcher.prefix, *made]
     argv = [*launcher.prefix, "--size", str(limits.scratch_bytes), "--tmpfs", WORK_DIR]
     for path in read_only:
         argv += ["--ro-bind", str(path), str(path)]
+    if process_files:
+        # Writable, it would let a caller who is root, and has no other user to switch to, set the host's parameters.
+        argv += ["--proc", "/proc", "--remount-ro", "/proc"]
     # The root is a file system in memory too: without the remount it could be filled past any cap.
     argv += ["--remount-ro", "/", "--chdir", WORK_DIR]
     for name, descriptor in inputs.items():

@@ -12,6 +12,16 @@ MEBIBYTE = 1 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
+def check_file_name(name: str) -> None:
+    """Refuse a name that could lead out of the working directory.
+
+    Raises:
+        ValueError: says what a name may be.
+    """
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"file name {name!r} must be relative, without '..', spaces or a leading dot or dash")
+
+
 @dataclass(frozen=True)
 class Limits:
     """Caps of one command. Reaching one ends the command, never the caller."""
@@ -51,6 +61,8 @@ class SandboxCommand:
     """Further host paths that the tool needs, visible read-only at the same place."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the otherwise empty environment."""
+    process_files: bool = False
+    """Show a read-only `/proc` that tells of the command's own processes, for tools that refuse to start without."""
     stop_on_flood: bool = True
     """Kill the command as soon as it has printed more than `limits.output_bytes`; otherwise read on and discard."""
 
@@ -58,8 +70,7 @@ class SandboxCommand:
         if not self.argv or not self.argv[0].startswith("/"):
             raise ValueError(f"argv {self.argv!r} must start with an absolute path")
         for name in (*self.inputs, *self.outputs):
-            if not _FILE_NAME.fullmatch(name):
-                raise ValueError(f"file name {name!r} must be relative, without '..', spaces or a leading dot or dash")
+            check_file_name(name)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Specification(TypedDict):
     inputs: dict[str, int]
     """File name in the writable place to a descriptor that holds its content."""
     environment: dict[str, str]
+    process_files: bool
+    """Whether to show a `/proc` of the new process namespace."""
     status_fd: int
     command: list[str]
 
@@ -99,6 +101,9 @@ def _make_root(spec: Specification) -> None:
     _mount("tmpfs", scratch, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={spec['scratch_bytes']},mode=0755")
     for path in spec["binds"]:
         _show(path)
+    if spec["process_files"]:
+        os.mkdir("/new/proc")
+        _mount("proc", "/new/proc", "proc", _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     _make_read_only(besides=scratch)
     for name, descriptor in spec["inputs"].items():
         _copy_in(descriptor, f"{scratch}/{name}")

@@ -28,6 +28,7 @@ def namespace_argv(
     inputs: Mapping[str, int],
     status_fd: int,
     environment: Mapping[str, str],
+    process_files: bool,
 ) -> list[str]:
     """The command line that runs `command` in a sandbox; the arguments are those of `Specification`."""
     specification = Specification(
@@ -36,6 +37,7 @@ def namespace_argv(
         scratch_bytes=scratch_bytes,
         inputs=dict(inputs),
         environment=dict(environment),
+        process_files=process_files,
         status_fd=status_fd,
         command=list(command),
     )

@@ -61,7 +61,7 @@ class Sandbox:
         inputs: dict[str, int] = {}
         try:
             for name, content in command.inputs.items():
-                inputs[name] = _memory_file(name, content)
+                inputs[name] = memory_file(name, content)
             with self._group(command.limits) as group:
                 end = await self._supervise(command, channels, inputs, group)
                 memory_exhausted = group is not None and group.out_of_memory
@@ -88,7 +88,14 @@ class Sandbox:
             inner = ["/bin/sh", "-c", script, "sh", *inner]
         status_fd = channels["status"].writer
         argv = sandbox_argv(
-            self._launcher, inner, command.limits, inputs, command.read_only, status_fd, command.environment
+            self._launcher,
+            inner,
+            command.limits,
+            inputs,
+            command.read_only,
+            status_fd,
+            command.environment,
+            command.process_files,
         )
         null = os.open(os.devnull, os.O_RDONLY)
         try:
@@ -119,7 +126,7 @@ def find_sandbox() -> Sandbox:
     return Sandbox(find_launcher())
 
 
-def _memory_file(name: str, content: bytes) -> int:
+def memory_file(name: str, content: bytes) -> int:
     """An anonymous file in memory, so that inputs never touch the host's disk and vanish with the process."""
     descriptor = os.memfd_create(name.replace("/", "_"), os.MFD_CLOEXEC)
     view = memoryview(content)
