@@ -178,6 +178,9 @@ class TrainConfig(Config):
     """Logging."""
     layout: Literal["packed", "padded"] = "packed"
     """`padded` gives each document of a pack a row of its own: slow, and the same loss, to check attention by."""
+    expand: Literal["auto", "host", "device"] = "auto"
+    """Where a pack's rows (positions, labels, weights) are made from its table of spans; `auto`: on a CUDA device with
+    the packing kernels, otherwise on the host. The results are equal to the bit."""
     activation_checkpointing: bool = True
     """Recompute activations in backward."""
     max_skipped: int = Field(default=10, ge=0)

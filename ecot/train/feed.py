@@ -11,16 +11,24 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ecot.data_mix.batch import Collator
 from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.spans import SpanCollator
 from ecot.kernels.linear_cross_entropy import ScoredRows
 
 
 class RankPacks(Dataset[dict[str, Any]]):
-    """The micro-batches of one rank over the whole plan: item `step * accumulation + k` is its k-th pack of a step."""
+    """The micro-batches of one rank over the whole plan: item `step * accumulation + k` is its k-th pack of a step.
 
-    def __init__(self, plan: PackPlan, collator: Collator, rank: int, num_ranks: int) -> None:
+    Beside the model's inputs each holds `weight_sum`, the sum of its rows' weights. With `on_device` its rows are made
+    by `ecot.data_mix.spans.expand_inputs` once it is there.
+    """
+
+    def __init__(
+        self, plan: PackPlan, collator: Collator, rank: int, num_ranks: int, *, on_device: bool = False
+    ) -> None:
         plan.check_ranks(num_ranks)
         self.plan = plan
         self.collator = collator
+        self.spans = SpanCollator(collator) if on_device else None
         self.rank = rank
         self.num_ranks = num_ranks
         self.accumulation = plan.packs_per_step // num_ranks
@@ -31,7 +39,11 @@ class RankPacks(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, turn = divmod(index, self.accumulation)
         pack = self.plan.packs(step)[self.rank + turn * self.num_ranks]
-        return _trained_first(self.collator(pack).to_inputs())
+        if self.spans is not None:
+            spans = self.spans(pack)
+            return spans.to_inputs() | {"weight_sum": spans.weight_sum}
+        batch = self.collator(pack)
+        return _trained_first(batch.to_inputs()) | {"weight_sum": batch.weight_sum}
 
 
 def _trained_first(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from trl import SFTConfig
 from ecot.data_mix.batch import Collator
 from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.spans import expands_on_device
 from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
 from ecot.segments import Kind
@@ -79,13 +80,14 @@ def train_rank(
     plan, store = PackPlan.open(paths.plan), DocumentStore.open(paths.store / "train")
     check_run(model_config, config, plan, store, rank.world_size)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    packs = RankPacks(plan, _collator(config, store, tokenizer), rank.rank, rank.world_size)
+    on_device = expands_on_device(config.expand, config.layout, torch.cuda.is_available())
+    packs = RankPacks(plan, _collator(config, store, tokenizer), rank.rank, rank.world_size, on_device=on_device)
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     model = build_model(model_config, tokenizer, seed) if model_config.shape else None
     arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
     model = model or build_model(model_config, tokenizer, seed)
 
-    checkpoint = find_checkpoint(paths, plan.hash, rank.world_size)
+    checkpoint = find_checkpoint(paths, plan.hash)
     start = read_progress(checkpoint) if checkpoint else Progress(0, plan.hash, rank.world_size)
     if start.plan_step == plan.num_steps:
         logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
@@ -93,6 +95,8 @@ def train_rank(
     sections = {"model": model_config.model_dump(mode="json"), "train": config.model_dump(mode="json")}
     if checkpoint:
         check_settings(start.settings, sections, checkpoint)
+        if start.num_ranks != rank.world_size:
+            logger.info("%s was saved by %d ranks and goes on with %d", checkpoint, start.num_ranks, rank.world_size)
     elif rank.rank == 0:
         sweep_leftovers(paths)
     trainer = _build_trainer(
@@ -134,6 +138,7 @@ def _build_trainer(
         ),
         save=Saver(paths, plan, tokenizer, skips, config.checkpoint.keep, run_id, settings["sections"]),
         on_skip=functools.partial(skips.record, first_rank=packs.rank == 0),
+        start=start,
         loss=config.loss,
         callbacks=[
             plan_callback,

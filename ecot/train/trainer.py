@@ -15,11 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from transformers import set_seed
 from trl import SFTTrainer
 
+from ecot.data_mix.spans import expand_inputs
+from ecot.train.checkpoint import Progress
 from ecot.train.config import LossConfig
 from ecot.train.distributed import sum_over_ranks
 from ecot.train.head import install_scoring_head
+from ecot.train.restore import restore_engine
 from ecot.train.schedule import PlanSchedule
 from ecot.train.skipping import check_every_gradient
 from ecot.train.statistics import LossStatistics
@@ -35,6 +39,7 @@ class EcotTrainer(SFTTrainer):
         factor: Callable[[int], float],
         save: Callable[[EcotTrainer], None],
         on_skip: Callable[[int], None],
+        start: Progress,
         loss: LossConfig,
         **kwargs: Any,
     ) -> None:
@@ -46,6 +51,7 @@ class EcotTrainer(SFTTrainer):
             factor: plan step -> share of the peak learning rate.
             save: writes a checkpoint of the present step; called by all ranks.
             on_skip: told the number (from 1) of a step that was skipped; called by all ranks.
+            start: where in the plan this process begins, and how many ranks wrote the checkpoint that it begins from.
             loss: which loss runs at the head, and in how much memory.
             kwargs: as for `SFTTrainer`.
         """
@@ -56,6 +62,7 @@ class EcotTrainer(SFTTrainer):
         self.factor = factor
         self.save = save
         self.on_skip = on_skip
+        self.start = start
         self.statistics = LossStatistics(self.args.device)
         # The loss is normalised over the global batch here, so nothing may divide it by the accumulation again.
         self.model_accepts_loss_kwargs = True
@@ -69,7 +76,7 @@ class EcotTrainer(SFTTrainer):
     ) -> tuple[list[dict[str, Any]], Tensor]:
         """The micro-batches of one step and the sum of weights over the global batch (accumulation x ranks)."""
         micro_batches = list(itertools.islice(epoch_iterator, num_batches))
-        local = sum((batch["weights"].double().sum().item() for batch in micro_batches), 0.0)
+        local = sum((batch.pop("weight_sum") for batch in micro_batches), 0.0)
         return micro_batches, sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device))
 
     def compute_loss(
@@ -109,12 +116,16 @@ class EcotTrainer(SFTTrainer):
             self.on_skip(self.state.global_step)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Move tensors to the device as they are: under DeepSpeed the parent would round the weights to bf16."""
+        """Move tensors to the device as they are: under DeepSpeed the parent would round the weights to bf16.
+
+        Packs that came as span tables are expanded there.
+        """
         device = self.args.device
-        return {
+        moved = {
             name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
             for name, value in inputs.items()
         }
+        return expand_inputs(moved)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -141,5 +152,18 @@ class EcotTrainer(SFTTrainer):
         if self.args.should_save:
             self.state.save_to_json(str(folder / "trainer_state.json"))
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """DeepSpeed has restored the optimizer with the model, and the rate has no state."""
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader[dict[str, Any]], resume_from_checkpoint: str | None
+    ) -> Any:
+        """Build DeepSpeed's engine and restore it ourselves: DeepSpeed would refuse another number of ranks."""
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        if resume_from_checkpoint is not None:
+            restore_engine(self.model_wrapped, Path(resume_from_checkpoint))
+        return prepared
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Each rank's own state; at another number of ranks one that is new, and the same whenever this is repeated."""
+        if self.start.num_ranks == self.args.world_size:
+            super()._load_rng_state(checkpoint)
+        else:
+            set_seed(hash((self.args.seed, self.start.plan_step, self.args.process_index)) % 2**32)

@@ -54,19 +54,21 @@ def test_group_sums_kernel_compiles(tmp_path):
     assert compile_for(90, loss_kernels.group_sums_kernel, types, {"BLOCK": GROUP_BLOCK}, 4, tmp_path) == 0
 
 
-@pytest.mark.parametrize("name", ["expand", "count", "compact"])
+@pytest.mark.parametrize("name", ["expand", "expand with weights of runs", "count", "compact"])
 def test_packing_kernels_compile(name, tmp_path):
     kernel = {
         "expand": packing_kernels.expand_kernel,
+        "expand with weights of runs": packing_kernels.expand_kernel,
         "count": packing_kernels.count_kernel,
         "compact": packing_kernels.compact_kernel,
     }[name]
-    pointers = {"weights_KA_ptr": "*fp32", "weights_ptr": "*fp32", "weights_out_ptr": "*fp32"}
+    pointers = dict.fromkeys(["run_weights_ptr", "weights_KA_ptr", "weights_ptr", "weights_out_ptr"], "*fp32")
     pointers |= dict.fromkeys(["monitored_KA_ptr", "kinds_ptr", "scored_ptr"], "*i8")
     pointers |= dict.fromkeys(
         ["cu_seqlens_ptr", "domains_ptr", "run_ends_ptr", "run_kinds_ptr", "run_attempts_ptr", "counts_ptr"], "*i32"
     )
     constants = {"NUM_KINDS": 4, "NUM_ATTEMPTS": 8, "NO_LABEL": -100, "BLOCK": packing_kernels.BLOCK}
+    constants["WITH_RUN_WEIGHTS"] = name == "expand with weights of runs"
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     types = {
         argument: pointers.get(argument, "*i64" if argument.endswith("_ptr") else "i32")

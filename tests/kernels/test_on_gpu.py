@@ -1,10 +1,17 @@
 """What only a GPU can show: bf16, more than 2^31 logits, no waiting for the device, torch's varlen attention."""
 
+import numpy as np
 import pytest
 import torch
 
+from ecot.data_mix.batch import Collator, Shard
+from ecot.data_mix.plan import Pack
+from ecot.data_mix.spans import SpanCollator, expand_inputs
+from ecot.data_mix.store import Details, Document, RunTable
 from ecot.kernels.attention import ragged
 from ecot.kernels.linear_cross_entropy import linear_cross_entropy
+from ecot.outcomes import Domain
+from ecot.segments import Kind
 
 pytestmark = pytest.mark.gpu
 
@@ -59,6 +66,27 @@ def test_nothing_waits_for_the_device(make_inputs, make_rows):
             gradients(hidden, weight, rows, workspace_bytes=workspace_bytes)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_pack_is_expanded_without_waiting_for_the_device():
+    lengths = np.array([3, 4000, 20_000, 5000, 1, 6000], np.int32)
+    runs = RunTable(lengths, np.array([0, 1, 2, 3, 0, 1], np.int32), np.array([0, 1, 1, 1, 0, 9], np.int32))
+    ids = np.arange(lengths.sum(), dtype=np.int32)
+    documents = [Document(ids, runs, Domain.EMBEDDED, lambda: Details("", "", None, (), ""))] * 2
+    weights = {Kind.THINKING: 1.0, Kind.ANSWER: 0.3}
+    collator = Collator(documents, weights, monitor={Kind.OBSERVATION}, pad_id=0, shard=Shard(1, 2))
+    sent = SpanCollator(collator)(Pack(0, 0, (0, 1), 0)).to_inputs()
+    moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in sent.items()}
+    expand_inputs(moved)  # compiles the kernels
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = expand_inputs(moved)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = expand_inputs(sent)
+    for name, value in expected.items():
+        assert torch.equal(found[name].cpu(), value) if isinstance(value, torch.Tensor) else found[name] == value
 
 
 def test_more_than_two_to_the_31_logits(make_rows):

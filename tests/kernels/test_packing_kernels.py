@@ -8,8 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecot.data_mix.batch import Collator
+from ecot.data_mix.batch import Collator, Shard
 from ecot.data_mix.groups import DOMAINS, MAX_ATTEMPT
+from ecot.data_mix.loss_rules import LossRule
+from ecot.data_mix.loss_weights import LossWeights
+from ecot.data_mix.plan import Pack as PlannedPack
+from ecot.data_mix.spans import SpanCollator, expand_inputs
 from ecot.data_mix.store import Details, Document, RunTable
 from ecot.kernels.packing.expand import compact_rows, expand_pack
 from ecot.kernels.packing.spans import NO_LABEL, ScoringRule, SpanTable
@@ -124,22 +128,34 @@ def compare_implementations(pack, device):
         assert first.dtype == second.dtype and torch.equal(first, second)
 
 
+def documents_of(pack, ids):
+    """The documents of a pack without its padded tail, of alternating verdicts."""
+    documents, start = [], 0
+    for number, (document, domain) in enumerate(zip(pack.runs, pack.domains, strict=True)):
+        if document[0][1] < 0:
+            continue
+        length = sum(run[0] for run in document)
+        columns = RunTable(*np.array(document, np.int32).T)
+        details = Details("", "", [Label.PASS, Label.TIMEOUT][number % 2], (), "")
+        own_ids = ids[start : start + length].numpy()
+        documents.append(Document(own_ids, columns, DOMAINS[domain], lambda details=details: details))
+        start += length
+    return documents
+
+
+def without_padding(pack):
+    real = [index for index, document in enumerate(pack.runs) if document[0][1] >= 0]
+    return Pack([pack.runs[index] for index in real], [pack.domains[index] for index in real])
+
+
 @EXAMPLES
 @given(packs())
 def test_rows_are_those_of_the_collator(pack):
     """The collator's documents have no padded tail: it is left out here."""
-    real = [index for index, document in enumerate(pack.runs) if document[0][1] >= 0]
-    pack = Pack([pack.runs[index] for index in real], [pack.domains[index] for index in real])
+    pack = without_padding(pack)
     ids, rule = ids_of(pack).int(), rule_of()
-    documents, start = [], 0
-    for document, domain in zip(pack.runs, pack.domains, strict=True):
-        length = sum(run[0] for run in document)
-        columns = RunTable(*np.array(document, np.int32).T)
-        own_ids = ids[start : start + length].numpy()
-        documents.append(Document(own_ids, columns, DOMAINS[domain], lambda: Details("", "", Label.PASS, (), "")))
-        start += length
     weights = {Kind.THINKING: 1.0, Kind.ANSWER: 0.5}
-    batch = Collator(None, weights, monitor=(Kind.OBSERVATION,), pad_id=0).collate(documents)
+    batch = Collator(None, weights, monitor=(Kind.OBSERVATION,), pad_id=0).collate(documents_of(pack, ids))
     table = table_of(pack)
     expanded = expand_pack(ids, table, rule)
     rows = compact_rows(expanded, *rule.count(table), rule.num_groups)
@@ -151,6 +167,38 @@ def test_rows_are_those_of_the_collator(pack):
     for name in ("row_index", "labels", "weights", "groups"):
         ours, theirs = getattr(rows, name), getattr(batch, name)[order]
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+
+
+@FEW_EXAMPLES
+@given(packs(), st.integers(1, 3), st.booleans())
+def test_the_path_of_a_device_gives_the_rows_of_the_host(triton_device, pack, shards, with_rules):
+    """From documents to the model's inputs by the kernels, against the collator in numpy; padding comes from shards."""
+    pack = without_padding(pack)
+    documents = documents_of(pack, ids_of(pack).int())
+    weights = {Kind.THINKING: 1.0, Kind.ANSWER: 0.3}
+    rules = [LossRule(factor=0.7, verdicts=[Label.TIMEOUT]), LossRule(factor=0, min_attempt=3)] if with_rules else []
+    for rank in range(shards):
+        collator = Collator(
+            documents,
+            LossWeights(weights, rules),
+            monitor={Kind.OBSERVATION},
+            pad_id=5,
+            shard=Shard(rank, shards),
+        )
+        planned = PlannedPack(0, 0, tuple(range(len(documents))), 0)
+        expected = collator(planned).to_inputs()
+        trained = expected["weights"] != 0
+        order = torch.cat([trained.nonzero()[:, 0], (~trained).nonzero()[:, 0]])
+        sent = SpanCollator(collator)(planned).to_inputs()
+        moved = {n: v.to(triton_device) if isinstance(v, torch.Tensor) else v for n, v in sent.items()}
+        found = expand_inputs(moved, implementation="triton")
+        assert found.pop("num_trained") == int(trained.sum()) and found.keys() == expected.keys()
+        for name, value in expected.items():
+            value = value[order] if name in ("row_index", "labels", "weights", "groups") else value
+            if isinstance(value, torch.Tensor):
+                assert value.dtype == found[name].dtype and torch.equal(value, found[name].cpu()), name
+            else:
+                assert value == found[name]
 
 
 def test_empty_runs_are_dropped_and_empty_documents_refused():

@@ -62,8 +62,9 @@ def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(finished, killed, 
 
 
 def test_one_rank_with_twice_the_accumulation_gives_the_same_losses(finished, new_run):
+    """Its packs come as span tables, which the trainer expands where they are trained."""
     run = new_run("one_rank")
-    run.train("train.local_ranks=1")
+    run.train("train.local_ranks=1", "train.expand=device")
     assert_same_trajectory(run, finished, rtol=1e-5)
 
 

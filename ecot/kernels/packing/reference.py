@@ -21,7 +21,8 @@ def expand(ids_T: Tensor, table: SpanTable, rule: ScoringRule) -> ExpandedPack:
     kind, attempt = kinds[following], attempts[following].clamp(max=rule.weights_KA.shape[1] - 1)
     predicts = (positions + 1 < table.cu_seqlens[document + 1]) & (kind >= 0)
     kind = kind.clamp(min=0)
-    weights = torch.where(predicts, rule.weights_KA[kind, attempt], 0.0)
+    weights = rule.weights_KA[kind, attempt] if table.weights is None else table.weights[run[following]]
+    weights = torch.where(predicts, weights, 0.0)
     monitored = predicts & rule.monitored_KA[kind, attempt]
     group = kind + rule.weights_KA.shape[0] * (table.domains[document].long() + rule.num_domains * attempt)
     return ExpandedPack(

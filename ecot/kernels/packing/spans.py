@@ -28,6 +28,8 @@ class SpanTable:
     """[S] int32 in -1..K-1."""
     attempts: Tensor
     """[S] int32 >= 0."""
+    weights: Tensor | None = None
+    """[S] float32: the weight of each run's tokens, in place of the scoring rule's; None: the rule's."""
 
     @classmethod
     def from_runs(cls, runs_S3: Tensor, runs_per_document: Tensor, domains: Tensor) -> SpanTable:
@@ -64,7 +66,8 @@ class SpanTable:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SpanTable:
         """The table on `device`."""
         columns = (self.cu_seqlens, self.domains, self.run_ends, self.kinds, self.attempts)
-        return SpanTable(*(column.to(device, non_blocking=non_blocking) for column in columns))
+        weights = None if self.weights is None else self.weights.to(device, non_blocking=non_blocking)
+        return SpanTable(*(column.to(device, non_blocking=non_blocking) for column in columns), weights=weights)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class ScoringRule:
         real = table.kinds >= 0
         attempts = table.attempts[real].long().clamp(max=self.weights_KA.shape[1] - 1)
         kinds, predicted = table.kinds[real].long(), predicted[real]
-        trained = self.weights_KA[kinds, attempts] != 0
+        weights = self.weights_KA[kinds, attempts] if table.weights is None else table.weights[real]
+        trained = weights != 0
         monitored = self.monitored_KA[kinds, attempts] & ~trained
         return int(predicted[trained].sum()), int(predicted[monitored].sum())
 

@@ -30,7 +30,8 @@ def _count_not_above(sorted_ptr, length, values, inside, num_steps):
     return low
 
 
-@triton.jit
+# Sizes differ from pack to pack: compiling anew for those that divide by 16 would stall a step in the middle of a run.
+@triton.jit(do_not_specialize=["num_tokens", "num_documents", "num_runs", "search_steps"])
 def expand_kernel(
     ids_ptr,
     cu_seqlens_ptr,
@@ -38,6 +39,7 @@ def expand_kernel(
     run_ends_ptr,
     run_kinds_ptr,
     run_attempts_ptr,
+    run_weights_ptr,
     weights_KA_ptr,
     monitored_KA_ptr,
     position_ids_ptr,
@@ -54,6 +56,7 @@ def expand_kernel(
     NUM_KINDS: tl.constexpr,
     NUM_ATTEMPTS: tl.constexpr,
     NO_LABEL: tl.constexpr,
+    WITH_RUN_WEIGHTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Each program expands a block of tokens; kind, weight and group of a label are those of the next token."""
@@ -73,7 +76,10 @@ def expand_kernel(
     predicts = followed & (kind >= 0)
     label = tl.load(ids_ptr + token + 1, mask=predicts, other=NO_LABEL).to(tl.int64)
     cell = kind * NUM_ATTEMPTS + attempt
-    weight = tl.load(weights_KA_ptr + cell, mask=predicts, other=0.0)
+    if WITH_RUN_WEIGHTS:
+        weight = tl.load(run_weights_ptr + run, mask=predicts, other=0.0)
+    else:
+        weight = tl.load(weights_KA_ptr + cell, mask=predicts, other=0.0)
     monitored = tl.load(monitored_KA_ptr + cell, mask=predicts, other=0) != 0
     domain = tl.load(domains_ptr + document, mask=predicts, other=0)
     group = kind + NUM_KINDS * (domain + num_domains * attempt)
@@ -84,7 +90,7 @@ def expand_kernel(
     tl.store(scored_ptr + token, scored.to(tl.int8), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tokens", "num_blocks"])
 def count_kernel(scored_ptr, counts_ptr, num_tokens, num_blocks, BLOCK: tl.constexpr):
     """Trained rows of each block into the first half of `counts`, monitored ones into the second."""
     block = tl.program_id(0)
@@ -94,7 +100,7 @@ def count_kernel(scored_ptr, counts_ptr, num_tokens, num_blocks, BLOCK: tl.const
     tl.store(counts_ptr + num_blocks + block, tl.sum((scored == 2).to(tl.int32), axis=0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tokens", "num_blocks", "num_rows"])
 def compact_kernel(
     scored_ptr,
     labels_ptr,
@@ -147,6 +153,7 @@ def expand(ids_T: Tensor, table: SpanTable, rule: ScoringRule) -> ExpandedPack:
             table.run_ends,
             table.kinds,
             table.attempts,
+            rule.weights_KA if table.weights is None else table.weights,
             rule.weights_KA.contiguous(),
             rule.monitored_KA.contiguous().to(torch.int8),
             pack.position_ids,
@@ -163,6 +170,7 @@ def expand(ids_T: Tensor, table: SpanTable, rule: ScoringRule) -> ExpandedPack:
             NUM_KINDS=num_kinds,
             NUM_ATTEMPTS=num_attempts,
             NO_LABEL=NO_LABEL,
+            WITH_RUN_WEIGHTS=table.weights is not None,
             BLOCK=BLOCK,
         )
     return pack
