@@ -67,7 +67,7 @@ class SpanTable:
         """The table on `device`."""
         columns = (self.cu_seqlens, self.domains, self.run_ends, self.kinds, self.attempts)
         weights = None if self.weights is None else self.weights.to(device, non_blocking=non_blocking)
-        return SpanTable(*(column.to(device, non_blocking=non_blocking) for column in columns), weights=weights)
+        return SpanTable(*(column.to(device, non_blocking=non_blocking) for column in columns), weights)
 
 
 @dataclass(frozen=True)
