@@ -80,11 +80,30 @@ class SourceFormat(StrEnum):
     """`prompt` (or `instruction`, `question`) and `completion` (or `response`, `output`, `answer`)."""
 
 
-class SourceConfig(Config):
-    """One file of trajectories, or of conversations that become some."""
+class HubConfig(Config):
+    """A data set of the Hugging Face hub, fetched once into the run's folder."""
 
-    path: Path
-    """JSONL, Parquet, or a folder written by `Dataset.save_to_disk`; one conversation a row."""
+    id: str = Field(min_length=1)
+    """`owner/name`, or a local folder that is laid out like one."""
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """The commit, 40 hexadecimal digits: a branch moves, and the run could not be repeated."""
+    subset: str | None = None
+    """Which of its configurations; needed where it has several."""
+    split: str = "train"
+    """Which of its splits."""
+
+
+class SourceConfig(Config):
+    """Trajectories, or conversations that become some; exactly one of `path` and `hub`."""
+
+    path: Path = Path()
+    """JSONL, Parquet, a folder of such files, or one written by `Dataset.save_to_disk`; one conversation a row."""
+    hub: HubConfig | None = None
+    """A data set of the hub in place of a path."""
+    split: str | None = None
+    """Which split of a folder that holds several."""
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    """What the mixture calls it; several may share a name. The file's name without its suffix by default."""
     format: SourceFormat = SourceFormat.AUTO
     """How the rows are laid out."""
     domains: tuple[Domain, ...] = ()
@@ -93,6 +112,17 @@ class SourceConfig(Config):
     """The domain of rows that name none; `general` when absent."""
     user_feedback: bool = False
     """In formats other than `trajectory`, a user turn after an assistant's is an observation."""
+
+    @property
+    def label(self) -> str:
+        """Its name, given or by default."""
+        return self.name or (self.hub.id.rpartition("/")[2] if self.hub else self.path.stem)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.hub is None) == (self.path == Path()):
+            raise ValueError("give either path (a file or folder) or hub (a section), not both or none")
+        return self
 
 
 class TrainTokenizerConfig(Config):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ecot.data_mix.config import SourceConfig, SourceFormat
-from ecot.data_mix.messages import convert_messages, split_thinking
+from ecot.data_mix.messages import THINKING_FIELDS, convert_messages, thought_of
 from ecot.errors import DataError
 from ecot.outcomes import TAXONOMY_VERSION, Domain
 
@@ -41,6 +42,9 @@ def detect_format(raw: RawRow, place: str) -> SourceFormat:
     """
     if any(key in raw for key in _ONLY_IN_TRAJECTORIES):
         return SourceFormat.TRAJECTORY
+    both = [key for key in ("messages", "conversations", "conversation") if raw.get(key)]
+    if len(both) > 1:
+        raise DataError(f"{place}: has {' and '.join(both)}, and one of them would be dropped; set the source's format")
     if "messages" in raw:
         return SourceFormat.MESSAGES
     if "conversations" in raw or "conversation" in raw:
@@ -54,12 +58,16 @@ def detect_format(raw: RawRow, place: str) -> SourceFormat:
 
 
 def _from_messages(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
-    _refuse_tools(raw)
-    return convert_messages(raw.get("messages"), "messages", source.user_feedback)
+    _refuse_lost(raw, (*THINKING_FIELDS, "history"))
+    turns = raw.get("messages")
+    system = _system(raw)
+    if system and isinstance(turns, list):
+        turns = [{"role": "system", "content": system}, *turns]
+    return convert_messages(turns, "messages", source.user_feedback)
 
 
 def _from_sharegpt(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
-    _refuse_tools(raw)
+    _refuse_lost(raw, (*THINKING_FIELDS, "history"))
     name = "conversations" if "conversations" in raw else "conversation"
     turns = raw.get(name)
     if not isinstance(turns, list):
@@ -70,30 +78,43 @@ def _from_sharegpt(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
             raise DataError(f"field '{name}.{index}': must be an object with 'from' and 'value'")
         rest = {key: value for key, value in turn.items() if key not in ("from", "value")}
         renamed.append({"role": turn["from"], "content": turn["value"], **rest})
-    if isinstance(raw.get("system"), str) and raw["system"]:
-        renamed.insert(0, {"role": "system", "content": raw["system"]})
+    if system := _system(raw):
+        renamed.insert(0, {"role": "system", "content": system})
     return convert_messages(renamed, name, source.user_feedback)
 
 
 def _from_prompt_completion(raw: RawRow, source: SourceConfig) -> list[dict[str, Any]]:
+    _refuse_lost(raw, ("history",))
     prompt_key, completion_key = _only_key(raw, _PROMPTS), _only_key(raw, _COMPLETIONS)
     prompt, completion = raw.get(prompt_key), raw.get(completion_key)
+    system = _system(raw)
+    opening = [{"role": "system", "content": system}] if system else []
     if isinstance(prompt, list) and isinstance(completion, list):
-        return convert_messages([*prompt, *completion], f"{prompt_key} + {completion_key}", source.user_feedback)
+        _refuse_lost(raw, (*THINKING_FIELDS, "input"))
+        turns = [*opening, *prompt, *completion]
+        return convert_messages(turns, f"{prompt_key} + {completion_key}", source.user_feedback)
     for key, value in ((prompt_key, prompt), (completion_key, completion)):
         if not isinstance(value, str):
             raise DataError(f"field {key!r}: must be text (or both lists of messages), not {type(value).__name__}")
     assert isinstance(prompt, str) and isinstance(completion, str)
-    if isinstance(raw.get("input"), str) and raw["input"]:
+    if raw.get("input"):
+        if not isinstance(raw["input"], str):
+            raise DataError(f"field 'input': must be text, not {type(raw['input']).__name__}")
         prompt = f"{prompt}\n\n{raw['input']}"
-    thinking, content = split_thinking(completion, f"field {completion_key!r}")
-    field = next((raw[key] for key in ("reasoning_content", "thinking", "reasoning") if raw.get(key)), None)
-    if field is not None and (thinking is not None or not isinstance(field, str)):
-        raise DataError(f"field {completion_key!r}: has <think> tags, and the row a field of thinking as well")
-    messages = [{"role": "user", "content": prompt}]
-    if isinstance(raw.get("system"), str) and raw["system"]:
-        messages.insert(0, {"role": "system", "content": raw["system"]})
-    return [*messages, {"role": "assistant", "content": content, "reasoning_content": thinking or field}]
+    thinking, content = thought_of(raw, completion, f"field {completion_key!r}")
+    return [
+        *opening,
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": content, "reasoning_content": thinking},
+    ]
+
+
+def _system(raw: RawRow) -> str:
+    """The system message that stands beside the turns."""
+    system = raw.get("system") or ""
+    if not isinstance(system, str):
+        raise DataError(f"field 'system': must be text, not {type(system).__name__}")
+    return system
 
 
 def _only_key(raw: RawRow, names: tuple[str, ...]) -> str:
@@ -115,18 +136,23 @@ _CONVERTERS: Mapping[SourceFormat, Callable[[RawRow, SourceConfig], list[dict[st
 }
 
 
-def _refuse_tools(raw: RawRow) -> None:
+def _refuse_lost(raw: RawRow, fields: tuple[str, ...]) -> None:
+    """Refuse what stands beside the turns and would be dropped."""
     if raw.get("tools"):
         raise DataError("field 'tools': definitions of tools are not rendered here; write them into the system message")
+    for field in fields:
+        if raw.get(field):
+            raise DataError(f"field {field!r}: stands beside the turns and would be dropped; write it into a message")
 
 
 def _wrap(
     raw: RawRow, messages: list[dict[str, Any]], form: SourceFormat, source: SourceConfig, place: str
 ) -> dict[str, Any]:
     """A row of the schema around converted messages. Nothing was executed, so there is no verdict."""
-    number = place.rpartition(":")[2].removeprefix("row ")
+    file, _, number = place.rpartition(":")
+    number = number.removeprefix("row ")
     given = next((raw[key] for key in ("id", "uuid", "conversation_id") if raw.get(key) not in (None, "")), None)
-    identity = str(given) if given is not None else f"{source.path.stem}-{number}"
+    identity = str(given) if given is not None else f"{Path(file).stem}-{number}"
     domain = raw.get("domain")
     known = isinstance(domain, str) and domain in set(Domain)
     if domain is not None and not known and source.domain is None:

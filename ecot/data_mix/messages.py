@@ -27,8 +27,10 @@ ROLES: Mapping[str, Role] = {
     "function_response": Role.OBSERVATION,
 }
 """Names of roles in the wild."""
-_THINKING = ("reasoning_content", "thinking", "reasoning")
-_IGNORED = {"name", "tool_call_id", "id", "refusal", "annotations", "audio", "index", "timestamp"}
+THINKING_FIELDS = ("reasoning_content", "thinking", "reasoning")
+"""Names under which thoughts are kept beside an answer."""
+_CALLS = ("tool_calls", "function_call")
+_IGNORED = {"name", "tool_call_id", "id", "index", "timestamp"}
 """Keys of a message that carry no text to learn."""
 _WEIGHTS = ("weight", "loss_weight", "train", "trainable", "loss")
 
@@ -71,21 +73,36 @@ def _convert_message(entry: Any, place: str) -> dict[str, Any]:
     for key in _WEIGHTS:
         if entry.get(key) is not None and entry[key] is not True and entry[key] != 1:
             raise DataError(f"{place}.{key}': weights of single messages are not taken over; use loss rules instead")
-    known = {"role", "content", "tool_calls", "function_call", *_THINKING, *_WEIGHTS, *_IGNORED}
+    own = {*THINKING_FIELDS, *_CALLS} if role is Role.ASSISTANT else set()
+    known = {"role", "content", *own, *_WEIGHTS, *_IGNORED}
     unknown = sorted(key for key, value in entry.items() if key not in known and value not in (None, "", [], {}))
     if unknown:
-        raise DataError(f"{place}': unknown keys {', '.join(unknown)} might hold text that would be lost")
+        raise DataError(f"{place}': keys {', '.join(unknown)} of a message of role {name} hold text that would be lost")
     content = _text(entry.get("content"), f"{place}.content'")
     if role is not Role.ASSISTANT:
         return {"role": role, "content": content}
-    thinking = next((entry[key] for key in _THINKING if entry.get(key)), None)
-    if thinking is not None and not isinstance(thinking, str):
-        raise DataError(f"{place}': thinking must be text, not {type(thinking).__name__}")
-    tagged, content = split_thinking(content, f"{place}.content'")
-    if thinking is not None and tagged is not None:
-        raise DataError(f"{place}': has <think> tags in its content, and a field of thinking as well")
+    thinking, content = thought_of(entry, content, f"{place}'")
     content = "\n".join(filter(None, [content, _tool_calls(entry, place)]))
-    return {"role": role, "content": content, "reasoning_content": thinking or tagged or None}
+    return {"role": role, "content": content, "reasoning_content": thinking}
+
+
+def thought_of(entry: Mapping[str, Any], text: str, place: str) -> tuple[str | None, str]:
+    """Thinking and answer: the thinking from a field of its own, or from tags in the text.
+
+    Raises:
+        DataError: it is given twice, so that one would be dropped, or is no text.
+    """
+    fields = [key for key in THINKING_FIELDS if entry.get(key)]
+    values = [entry[key] for key in fields]
+    for key, value in zip(fields, values, strict=True):
+        if not isinstance(value, str):
+            raise DataError(f"{place}: thinking must be text, not {type(value).__name__} (in {key})")
+    if len(set(values)) > 1:
+        raise DataError(f"{place}: {' and '.join(fields)} hold different thoughts, and one would be dropped")
+    tagged, answer = split_thinking(text, place)
+    if values and tagged is not None:
+        raise DataError(f"{place}: has <think> tags in its text, and a field of thinking as well")
+    return (values[0] if values else tagged) or None, answer
 
 
 def split_thinking(text: str, field: str) -> tuple[str | None, str]:
@@ -125,7 +142,11 @@ def _text(content: Any, field: str) -> str:
 
 def _tool_calls(entry: Mapping[str, Any], place: str) -> str:
     """Tool calls as text, in the form of Qwen and Hermes."""
+    if all(entry.get(key) for key in _CALLS):
+        raise DataError(f"{place}': holds {' and '.join(_CALLS)}; one of them would be dropped")
     calls = entry.get("tool_calls") or ([entry["function_call"]] if entry.get("function_call") else [])
+    if not isinstance(calls, list):
+        raise DataError(f"{place}.tool_calls': must be a list, not {type(calls).__name__}")
     written = []
     for index, call in enumerate(calls):
         function = call.get("function", call) if isinstance(call, Mapping) else None

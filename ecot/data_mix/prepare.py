@@ -17,6 +17,7 @@ from ecot.data_mix.config import DataConfig, SourceConfig
 from ecot.data_mix.plan import PLAN_JSON, PackPlan
 from ecot.data_mix.plan_builder import FORMAT as PLAN_FORMAT
 from ecot.data_mix.plan_builder import build_plan
+from ecot.data_mix.source_files import fetch
 from ecot.data_mix.sources import default_source, read_sources, source_identity
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_builder import StoreBuilder
@@ -28,6 +29,8 @@ from ecot.run_paths import RunPaths
 
 logger = logging.getLogger(__name__)
 TRAIN, HELDOUT = "train", "heldout"
+FETCHED = "sources"
+"""In the store's folder: data sets of the hub."""
 SUMMARY = "summary.json"
 """In the store's folder: `PreparedData.summary`."""
 
@@ -62,8 +65,10 @@ def prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress =
 
 
 def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress) -> PreparedData:
-    sources = training_sources(config, paths)
+    fetched = paths.store / FETCHED
+    sources = [fetch(source, fetched) for source in training_sources(config, paths)]
     heldout = config.heldout or default_source(paths, HELDOUT)
+    heldout = fetch(heldout, fetched) if heldout else None
     progress(0, 0, "tokenizer")
     tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus_hash(sources))
     paths.store.mkdir(parents=True, exist_ok=True)
@@ -82,7 +87,7 @@ def training_sources(config: DataConfig, paths: RunPaths) -> Sequence[SourceConf
         DataError: neither exists.
     """
     if config.sources:
-        missing = [str(source.path) for source in config.sources if not source.path.exists()]
+        missing = [str(source.path) for source in config.sources if not (source.hub or source.path.exists())]
         if missing:
             raise DataError(f"data.sources: no such file: {', '.join(missing)}")
         return config.sources

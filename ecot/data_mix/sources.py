@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ecot.data_mix.config import SourceConfig, SourceFormat
 from ecot.data_mix.converters import convert, detect_format
+from ecot.data_mix.source_files import dataset_batches, dataset_rows, source_files
 from ecot.errors import DataError
 from ecot.outcomes import Domain
 from ecot.run_paths import RunPaths
@@ -48,6 +49,8 @@ class Part:
     """Consecutive rows of one source, still raw: cheap to cut off and to send to another process."""
 
     source: SourceConfig
+    file: Path
+    """Where they stand; a folder for a data set that `datasets` wrote."""
     first: int
     """Number of the first line (JSONL) or row, counted from 1."""
     lines: tuple[bytes, ...] = ()
@@ -71,7 +74,7 @@ class Part:
         """(place, row); a DataError in place of a row that is no JSON object."""
         if self.table is not None:
             for number in range(self.table.num_rows):
-                place = f"{self.source.path}:row {self.first + number}"
+                place = f"{self.file}:row {self.first + number}"
                 try:
                     yield place, self.table.slice(number, 1).to_pylist()[0]
                 except UnicodeDecodeError as error:
@@ -79,7 +82,7 @@ class Part:
             return
         for number, line in enumerate(self.lines, start=self.first):
             if line.strip():
-                place = f"{self.source.path}:{number}"
+                place = f"{self.file}:{number}"
                 yield place, _parse_line(place, line)
 
 
@@ -98,19 +101,15 @@ def read_parts(source: SourceConfig, part_rows: int = PART_ROWS) -> Iterator[Par
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    path = source.path
-    if path.is_dir():
-        with _reading(path):
-            yield from _read_batches(source, _dataset_batches(path, part_rows))
-    elif not path.is_file():
-        raise DataError(f"{path}: no such file; data.sources takes JSONL, Parquet or a `datasets` folder")
-    elif path.suffix == ".jsonl":
-        yield from _read_lines(source, part_rows)
-    elif path.suffix == ".parquet":
-        with _reading(path):
-            yield from _read_batches(source, pq.ParquetFile(path).iter_batches(batch_size=part_rows))
-    else:
-        raise DataError(f"{path}: unknown suffix {path.suffix!r}; allowed: {', '.join(SUFFIXES)}, or a folder")
+    for file in source_files(source.path):
+        if file.is_dir():
+            with _reading(file):
+                yield from _read_batches(source, file, dataset_batches(file, source.split, part_rows))
+        elif file.suffix == ".jsonl":
+            yield from _read_lines(source, file, part_rows)
+        else:
+            with _reading(file):
+                yield from _read_batches(source, file, pq.ParquetFile(file).iter_batches(batch_size=part_rows))
 
 
 def read_sources(sources: Sequence[SourceConfig]) -> Iterator[Row]:
@@ -133,19 +132,23 @@ def describe_format(part: Part) -> str:
     return "no row that can be read"
 
 
-def count_rows(path: Path) -> int:
+def count_rows(source: SourceConfig) -> int:
     """Rows of a source, for progress: those that its footer says, or the lines of JSONL.
 
     Raises:
         DataError: the file as a whole cannot be read.
     """
-    with _reading(path):
-        if path.is_dir():
-            return sum(batch.num_rows for batch in _dataset_batches(path, PART_ROWS))
-        if path.suffix == ".parquet":
-            return pq.read_metadata(path).num_rows
-        with path.open("rb") as handle:
-            return sum(1 for _ in handle)
+    total = 0
+    for file in source_files(source.path):
+        with _reading(file):
+            if file.is_dir():
+                total += dataset_rows(file, source.split)
+            elif file.suffix == ".parquet":
+                total += pq.read_metadata(file).num_rows
+            else:
+                with file.open("rb") as handle:
+                    total += sum(1 for _ in handle)
+    return total
 
 
 @contextmanager
@@ -172,43 +175,29 @@ def hash_file(path: Path) -> str:
 
 def source_identity(source: SourceConfig) -> list[Any]:
     """What decides the rows of a source, as plain values for a key: the hash of its bytes, and its options."""
-    return [hash_file(source.path), source.model_dump(mode="json", exclude={"path"})]
+    return [hash_file(source.path), source.model_dump(mode="json", exclude={"path", "name"})]
 
 
-def _read_lines(source: SourceConfig, part_rows: int) -> Iterator[Part]:
+def _read_lines(source: SourceConfig, file: Path, part_rows: int) -> Iterator[Part]:
     lines: list[bytes] = []
     size, first = 0, 1
-    with source.path.open("rb") as handle:
+    with file.open("rb") as handle:
         for line in handle:
             # Of a line that is too long only enough is kept to be refused for its length.
             lines.append(line if len(line) <= MAX_ROW_BYTES else line[: MAX_ROW_BYTES + 1])
             size += len(lines[-1])
             if len(lines) == part_rows or size >= PART_BYTES:
-                yield Part(source, first, tuple(lines))
+                yield Part(source, file, first, tuple(lines))
                 first, size, lines = first + len(lines), 0, []
     if lines:
-        yield Part(source, first, tuple(lines))
+        yield Part(source, file, first, tuple(lines))
 
 
-def _read_batches(source: SourceConfig, batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
+def _read_batches(source: SourceConfig, file: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
     first = 1
     for batch in batches:
-        yield Part(source, first, table=batch)
+        yield Part(source, file, first, table=batch)
         first += batch.num_rows
-
-
-def _dataset_batches(folder: Path, part_rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of a folder written by `Dataset.save_to_disk`."""
-    from datasets import Dataset, load_from_disk  # imported only where one is given: it takes a second
-
-    try:
-        dataset = load_from_disk(str(folder))
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: not a folder written by `Dataset.save_to_disk` ({error})") from error
-    if not isinstance(dataset, Dataset):
-        raise DataError(f"{folder}: holds several splits ({', '.join(dataset)}); give the folder of one of them")
-    for table in dataset.with_format("arrow").iter(batch_size=part_rows):
-        yield from table.combine_chunks().to_batches()
 
 
 def _parse_line(place: str, line: bytes) -> Any:

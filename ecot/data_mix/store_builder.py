@@ -33,7 +33,7 @@ from ecot.errors import DataError
 from ecot.progress import Progress
 
 logger = logging.getLogger(__name__)
-FORMAT = "4"
+FORMAT = "5"
 """Raise when documents, their digests, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""
@@ -78,12 +78,12 @@ class StoreBuilder:
         """
         manifest = self._manifest(self.folder)
         if manifest.get("documents_key") != self.documents_key:
-            names = self._make_shards(progress)
-            self._finish(self.building, names, progress)
+            self._finish(self.building, self._make_shards(progress), progress)
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(self.building, self.folder)
         elif manifest["key"] != self.key:
-            self._finish(self.folder, manifest["shards"], progress)
+            shards = zip(manifest["shards"], manifest["shard_sources"], strict=True)
+            self._finish(self.folder, list(shards), progress)
         store = DocumentStore.open(self.folder)
         self._check(store)
         return store
@@ -103,25 +103,27 @@ class StoreBuilder:
         documents = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         benchmarks = self.config.filters.decontaminate.benchmarks if self.config.filters.decontaminate else ()
         hashes = [hash_file(path) for path in benchmarks if path.exists()]
-        filters = [documents, self.config.filters.model_dump(mode="json"), hashes]
+        names = [source.label for source in self.sources]
+        filters = [documents, self.config.filters.model_dump(mode="json"), hashes, names]
         return documents, hashlib.sha256(json.dumps(filters).encode()).hexdigest()
 
     def _manifest(self, folder: Path) -> dict[str, Any]:
         path = folder / MANIFEST
         return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
-    def _make_shards(self, progress: Progress) -> list[str]:
-        """Make the shards that are not there yet, and name all in order."""
+    def _make_shards(self, progress: Progress) -> list[tuple[str, int]]:
+        """Make the shards that are not there yet; the name of each in order, and the number of its source."""
         self._open_building()
-        total = sum(count_rows(source.path) for source in self.sources)
-        names: list[str] = []
+        total = sum(count_rows(source) for source in self.sources)
+        shards: list[tuple[str, int]] = []
 
         def missing() -> Iterator[tuple[Part, Path]]:
-            for part in self._parts():
-                names.append(f"shard-{len(names):05d}")
+            for source, part in self._parts():
+                name = f"shard-{len(shards):05d}"
+                shards.append((name, source))
                 self._rows_read += part.num_rows
-                if not (self.building / names[-1]).is_dir():
-                    yield part, self.building / names[-1]
+                if not (self.building / name).is_dir():
+                    yield part, self.building / name
                 progress(self._rows_read, total, "tokenise")
 
         workers = self._num_workers()
@@ -131,14 +133,14 @@ class StoreBuilder:
                 maker.make(part, folder)
         else:
             self._make_in_processes(missing(), workers)
-        return names
+        return shards
 
-    def _parts(self) -> Iterator[Part]:
-        for source in self.sources:
+    def _parts(self) -> Iterator[tuple[int, Part]]:
+        for index, source in enumerate(self.sources):
             for number, part in enumerate(read_parts(source, self.part_rows)):
                 if number == 0:
                     logger.info("%s: %s", source.path, describe_format(part))
-                yield part
+                yield index, part
 
     def _num_workers(self) -> int:
         if self.config.workers is not None:
@@ -179,10 +181,12 @@ class StoreBuilder:
         for abandoned in self.building.glob("*.tmp*"):
             shutil.rmtree(abandoned)
 
-    def _finish(self, folder: Path, names: Sequence[str], progress: Progress) -> None:
+    def _finish(self, folder: Path, shards: Sequence[tuple[str, int]], progress: Progress) -> None:
         """Choose what is kept of the shards in `folder`, check the account and write the manifest."""
         progress(self._rows_read, self._rows_read, "filter")
-        selection = select([folder / name for name in names], self.config.filters, TextEncoder(self.tokenizer).decode)
+        selection = select(
+            [folder / name for name, _ in shards], self.config.filters, TextEncoder(self.tokenizer).decode
+        )
         write_text(self.refused_path, "".join(json.dumps(entry) + "\n" for entry in selection.refused))
         check_refused(selection.ledger, self.config.max_refused, self.refused_path)
         check_lost(selection.ledger, self.config.max_lost, self.config.packing.pack_tokens)
@@ -192,7 +196,9 @@ class StoreBuilder:
             "format": FORMAT,
             "key": self.key,
             "documents_key": self.documents_key,
-            "shards": list(names),
+            "shards": [name for name, _ in shards],
+            "shard_sources": [source for _, source in shards],
+            "source_names": [source.label for source in self.sources],
             "kept": kept,
             "sources": [str(source.path) for source in self.sources],
             "pad_id": self.tokenizer.pad_token_id,

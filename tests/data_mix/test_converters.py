@@ -45,6 +45,7 @@ def sharegpt(names=("human", "gpt", "tool")):
     return [{"from": n, "value": v} for n, v in zip([human, gpt, tool, gpt], texts, strict=True)]
 
 
+TWICE = [dict(m, thinking=m.get("reasoning_content")) for m in field_messages()[2:]]
 PARTS = [{"type": "text", "text": "An "}, {"type": "text", "text": "adder."}]
 LAYOUTS = {
     "reasoning_content": {"messages": field_messages()},
@@ -59,6 +60,9 @@ LAYOUTS = {
     "sharegpt": {"system": "Be brief.", "conversations": sharegpt()},
     "sharegpt, other names": {"system": "Be brief.", "conversations": sharegpt(("user", "assistant", "observation"))},
     "lists of prompt and completion": {"prompt": field_messages()[:4], "completion": field_messages()[4:]},
+    "a system message beside the turns": {"system": "Be brief.", "messages": field_messages()[1:]},
+    "a thought that is given twice": {"messages": [SYSTEM, ASKED, *TWICE]},
+    "no calls": {"messages": [dict(m, tool_calls=[], function_call=None) for m in field_messages()]},
     "ignored keys": {"messages": [dict(m, name=None, id="x") for m in field_messages()]},
     "weights of one": {"messages": [dict(m, weight=1, train=True) for m in field_messages()]},
 }
@@ -126,7 +130,10 @@ def test_tool_calls_and_several_results(tmp_path):
         ({"messages": [{"role": None, "content": "x"}]}, "unknown role None"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content': must be text, not int"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "only parts of type text"),
-        ({"messages": [{"role": "user", "content": "x", "images": ["a"]}]}, "unknown keys images"),
+        (
+            {"messages": [{"role": "user", "content": "x", "images": ["a"]}]},
+            "keys images of a message of role user hold text",
+        ),
         ({"messages": [ASKED, {"role": "assistant", "content": "x", "weight": 0.5}]}, "messages.1.weight'"),
         ({"messages": [ASKED, {"role": "assistant", "content": "x", "train": False}]}, "use loss rules"),
         ({"messages": [ASKED, {"role": "assistant", "content": "x", "weight": float("nan")}]}, "messages.1.weight'"),
@@ -151,6 +158,26 @@ def test_tool_calls_and_several_results(tmp_path):
         ({"problem": "Q", "solution": "long", "answer": "42"}, "only one of answer, solution may hold"),
         ({"prompt": "Q", "question": "R", "answer": "42"}, "only one of prompt, question may hold"),
         ({"problem": "Q", "solution": "long", "answer": 42}, "remove the others, or write the row as messages"),
+        (
+            {"messages": [ASKED, {"role": "assistant", "content": "x", "reasoning_content": "a", "thinking": "b"}]},
+            "reasoning_content and thinking hold different thoughts",
+        ),
+        ({"prompt": "Q", "completion": "A", "reasoning": "a", "thinking": "b"}, "one would be dropped"),
+        ({"messages": [dict(ASKED, tool_calls=[{"name": "f"}])]}, "keys tool_calls of a message of role user"),
+        ({"messages": [dict(ASKED, reasoning_content="users think")]}, "keys reasoning_content of a message of"),
+        ({"messages": [ASKED, {"role": "assistant", "content": None, "refusal": "No."}]}, "keys refusal"),
+        (
+            {"messages": [ASKED, {"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "g"}}]},
+            "one of them would be dropped",
+        ),
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": "run()"}]}, "tool_calls': must be a list, not str"),
+        ({"messages": [ASKED], "thinking": "aside"}, "field 'thinking': stands beside the turns"),
+        ({"messages": [ASKED], "conversations": sharegpt()}, "messages and conversations, and one of them would"),
+        ({"messages": [SYSTEM, ASKED], "system": ["x"]}, "field 'system': must be text, not list"),
+        ({"instruction": "Q", "output": "A", "history": [["q", "a"]]}, "field 'history': stands beside the turns"),
+        ({"instruction": "Q", "output": "A", "input": ["x"]}, "field 'input': must be text, not list"),
+        ({"prompt": [ASKED], "completion": [ASKED], "input": "more"}, "field 'input': stands beside the turns"),
+        ({"prompt": "Q", "completion": "A", "tools": "[]"}, "field 'tools'"),
         ({"text": "just text"}, "unknown format, its keys are text"),
         ({}, "its keys are none"),
         ({"messages": field_messages(), "domain": "poetry"}, "field 'domain': 'poetry'"),
