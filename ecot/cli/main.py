@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ecot import __version__
-from ecot.cli import backends, data, doctor, evaluation, synthesis, tasks, training
+from ecot.cli import backends, data, doctor, evaluation, preflight, synthesis, tasks, training
 from ecot.errors import EcotError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("execute")(backends.execute)
 app.command("synth")(synthesis.synth)
 app.command("preview")(data.preview)
 app.command("plan")(data.plan)
+app.command("preflight")(preflight.preflight)
 app.command("train")(training.train)
 app.command("export")(training.export)
 app.command("eval")(evaluation.evaluate)

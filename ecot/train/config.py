@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -44,6 +45,15 @@ class LlamaShape(Config):
         return self
 
 
+class WeightsShape(LlamaShape):
+    """The shape that existing weights must have."""
+
+    vocab_size: int = Field(ge=1)
+    """Rows of the embedding and of the head."""
+    qkv_bias: bool = False
+    """Whether queries, keys and values have a bias (Qwen2)."""
+
+
 class ModelConfig(Config):
     """Which model is trained: weights from a folder, or a fresh Llama-shaped one."""
 
@@ -51,6 +61,9 @@ class ModelConfig(Config):
     """Folder (or hub id) of Hugging Face weights; excludes `shape`."""
     shape: LlamaShape | None = None
     """A model with random weights; excludes `path`."""
+    expect: WeightsShape | None = None
+    """With `path`: the shape that its weights must have. `ecot preflight` refuses others, and estimates with it where
+    the weights are not at hand."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Type of the weights in forward and backward. The optimizer's master weights are always float32."""
     attention: str = "ecot_varlen"
@@ -62,6 +75,8 @@ class ModelConfig(Config):
     def _one_source(self) -> Self:
         if (self.path is None) == (self.shape is None):
             raise ValueError("set exactly one of model.path (existing weights) and model.shape (random weights)")
+        if self.expect is not None and self.path is None:
+            raise ValueError("model.expect says what weights at model.path look like; model.shape needs none")
         return self
 
 
@@ -191,5 +206,8 @@ class TrainConfig(Config):
     """Steps between logged rows."""
     local_ranks: int = Field(default=0, ge=0)
     """Ranks that `ecot train` starts on this machine when no launcher did; 0: one per GPU, or 1 without."""
+    local_copy: Path | None = None
+    """Folder on each node's own disk with copies of the run's `store` and `plan` and of the weights (`model`), made by
+    `slurm/stage.sh`; each is read there instead where it is found."""
     loader_workers: int = Field(default=1, ge=0)
     """Processes per rank that collate packs."""

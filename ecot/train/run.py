@@ -36,6 +36,7 @@ from ecot.train.deepspeed_config import deepspeed_config
 from ecot.train.distributed import RankEnvironment, use_gloo_alone
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
+from ecot.train.local_copy import nearest, nearest_weights
 from ecot.train.milestones import milestone_steps
 from ecot.train.model import build_model, hidden_size_of
 from ecot.train.preconditions import check_run, check_settings
@@ -77,15 +78,17 @@ def train_rank(
     _quiet_libraries(rank.rank)
     if not torch.cuda.is_available():
         use_gloo_alone()
-    plan, store = PackPlan.open(paths.plan), DocumentStore.open(paths.store / "train")
+    local = config.local_copy
+    plan, store = PackPlan.open(nearest(local, paths.plan)), DocumentStore.open(nearest(local, paths.store) / "train")
     check_run(model_config, config, plan, store, rank.world_size)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
     on_device = expands_on_device(config.expand, config.layout, torch.cuda.is_available())
     packs = RankPacks(plan, _collator(config, store, tokenizer), rank.rank, rank.world_size, on_device=on_device)
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
-    model = build_model(model_config, tokenizer, seed) if model_config.shape else None
+    source = nearest_weights(local, model_config)
+    model = build_model(source, tokenizer, seed) if model_config.shape else None
     arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
-    model = model or build_model(model_config, tokenizer, seed)
+    model = model or build_model(source, tokenizer, seed)
 
     checkpoint = find_checkpoint(paths, plan.hash)
     start = read_progress(checkpoint) if checkpoint else Progress(0, plan.hash, rank.world_size)
@@ -121,8 +124,9 @@ def _build_trainer(
     preemption: PreemptionCallback,
 ) -> EcotTrainer:
     plan = packs.plan
-    # Two runs may share a name and a plan, so the id is drawn once and kept in the checkpoints.
-    run_id = start.wandb_run_id or f"{paths.root.name}-{uuid.uuid4().hex[:8]}"
+    # Two runs may share a name and a plan, so the id is drawn once and kept in the checkpoints. A job that may be
+    # preempted before the first of them sets the variable.
+    run_id = start.wandb_run_id or os.environ.get("WANDB_RUN_ID") or f"{paths.root.name}-{uuid.uuid4().hex[:8]}"
     plan_callback = PlanCallback(config, plan.num_steps, milestone_steps(plan))
     skips = SkipCallback(paths, plan, config.max_skipped)
     tokens_per_step = plan.packs_per_step * plan.pack_tokens

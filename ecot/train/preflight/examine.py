@@ -1,0 +1,138 @@
+"""The whole preflight of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ecot.data_mix.config import DataConfig
+from ecot.data_mix.plan import PackPlan
+from ecot.data_mix.prepare import TRAIN
+from ecot.data_mix.store import DocumentStore
+from ecot.run_paths import RunPaths
+from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.preflight import checks
+from ecot.train.preflight.findings import Finding, Level
+from ecot.train.preflight.gpus import Gpu
+from ecot.train.preflight.memory import MemoryEstimate, estimate_memory
+from ecot.train.preflight.run_facts import RunFacts, assumed_facts, planned_facts
+from ecot.train.preflight.shape import ModelShape
+from ecot.train.preflight.speed import DEFAULT_MFU, SpeedEstimate, estimate_speed
+from ecot.train.preflight.storage import StorageEstimate, estimate_storage, measure_write
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the run is to run on."""
+
+    gpus: int
+    gpu: Gpu | None
+    """None for ranks on the CPU."""
+    gpus_per_node: int = 8
+    memory_bytes: int | None = None
+    """Of one GPU, where it differs from the data sheet's."""
+    mfu: float = DEFAULT_MFU
+    grace_seconds: float = 300.0
+    """Between the signal and the end (sbatch --signal=B:USR1@SECONDS)."""
+    write_bytes_per_second: float | None = None
+    """To the run's folder, all ranks together."""
+    measure_write: bool = False
+    """Measure one process and take it for all: a lower bound."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Everything that was estimated and looked at."""
+
+    machine: Machine
+    facts: RunFacts
+    prepared: bool
+    """Whether store and plan are there."""
+    shape: ModelShape | None
+    memory: MemoryEstimate | None
+    """None without a GPU, or where the model's shape cannot be told."""
+    speed: SpeedEstimate | None
+    """Likewise."""
+    storage: StorageEstimate | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether something will fail."""
+        return any(finding.level is Level.FAILURE for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        values = asdict(self)
+        values["failed"] = self.failed
+        if self.shape is not None:
+            values["shape"]["parameters"] = self.shape.parameters
+        if self.memory is not None:
+            values["memory"]["total"] = self.memory.total
+        return values
+
+
+def examine(
+    data: DataConfig, model: ModelConfig, train: TrainConfig, paths: RunPaths, seed: int, machine: Machine
+) -> Preflight:
+    """Look at everything that can be looked at without a GPU."""
+    data_finding = checks.check_prepared(data, paths, seed)
+    findings = [data_finding]
+    prepared = data_finding.level is Level.OK
+    facts = _facts(data, paths, prepared)
+    vocabulary, finding = checks.check_tokenizer(data, paths)
+    findings.append(finding)
+    findings += checks.check_settings(data, model, train, facts, machine.gpus)
+    shape, found = checks.find_shape(model, vocabulary)
+    findings += found
+    memory = speed = storage = None
+    if shape is not None:
+        findings += checks.check_model(shape, vocabulary, facts)
+        size = 2 if model.dtype == "bfloat16" else 4
+        if machine.gpu is not None:
+            memory = estimate_memory(shape, train, size, facts.pack_tokens, machine.gpus)
+            limit = machine.memory_bytes or machine.gpu.memory_bytes
+            findings.append(checks.check_memory(memory, machine.gpu, limit, train))
+            speed = _speed(shape, facts, machine, machine.gpu, size)
+            findings.append(checks.check_speed(speed))
+        storage = _storage(shape, size, train, data, paths, machine)
+        findings += checks.check_storage(storage, machine.grace_seconds)
+    return Preflight(machine, facts, prepared, shape, memory, speed, storage, tuple(findings))
+
+
+def _facts(data: DataConfig, paths: RunPaths, prepared: bool) -> RunFacts:
+    if not prepared:
+        return assumed_facts(data)
+    return planned_facts(PackPlan.open(paths.plan), DocumentStore.open(paths.store / TRAIN))
+
+
+def _speed(shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size: int) -> SpeedEstimate:
+    return estimate_speed(
+        shape,
+        gpu,
+        gpus=machine.gpus,
+        gpus_per_node=machine.gpus_per_node,
+        mfu=machine.mfu,
+        tokens=facts.tokens,
+        steps=facts.steps,
+        pack_tokens=facts.pack_tokens,
+        packs_per_step=facts.packs_per_step,
+        document_tokens=facts.document_tokens,
+        dtype_bytes=size,
+    )
+
+
+def _storage(
+    shape: ModelShape, size: int, train: TrainConfig, data: DataConfig, paths: RunPaths, machine: Machine
+) -> StorageEstimate:
+    measured = measure_write(paths.root) if machine.measure_write else None
+    return estimate_storage(
+        shape,
+        size,
+        keep=train.checkpoint.keep,
+        milestones=len(data.budgets),
+        ranks=machine.gpus,
+        folder=paths.root,
+        grace_seconds=machine.grace_seconds,
+        write_bytes_per_second=machine.write_bytes_per_second or measured,
+    )
