@@ -71,7 +71,7 @@ SUBCODES: Mapping[Label, frozenset[str]] = {
     Label.RESOURCE_EXCEEDED: frozenset({"flash", "ram", "shared_memory", "registers", "output"}),
     Label.TIMEOUT: frozenset({"compile", "run"}),
     Label.NOT_IMPROVED: frozenset(),
-    Label.PROTOCOL_VIOLATION: frozenset({"spoofed_verdict", "early_finish", "copied", "sandbox_denial"}),
+    Label.PROTOCOL_VIOLATION: frozenset({"spoofed_verdict", "early_finish", "copied", "sandbox_denial", "no_kernel"}),
     Label.FORMAT_ERROR: frozenset({"no_code"}),
     Label.TOOL_ERROR: frozenset({"harness", "reference", "missing_tool"}),
 }
