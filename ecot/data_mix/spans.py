@@ -134,8 +134,14 @@ def expand_inputs(inputs: Mapping[str, Any], implementation: Implementation = "a
     if "span_ids" not in inputs:
         return dict(inputs)
     ids_T = inputs["span_ids"]
-    columns = [inputs[name] for name in ("cu_seqlens", "domains", "run_ends", "kinds", "attempts")]
-    table = SpanTable(*columns, inputs.get("run_weights"))
+    table = SpanTable(
+        inputs["cu_seqlens"],
+        inputs["domains"],
+        inputs["run_ends"],
+        inputs["kinds"],
+        inputs["attempts"],
+        inputs.get("run_weights"),
+    )
     rule = ScoringRule(inputs["weights_KA"], inputs["monitored_KA"], len(DOMAINS))
     pack = expand_pack(ids_T, table, rule, implementation=implementation)
     begin, end = inputs["stretch"]

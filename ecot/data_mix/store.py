@@ -2,11 +2,13 @@
 
 A store is a folder of shards, a list of the documents in them that are kept, and `store.json`. A shard holds `ids.npy`
 ([tokens] int32), `runs.npy` ([runs, 3] int32: length, kind, attempt) and `documents.arrow`, a row of metadata per
-document. All are memory-mapped.
+document. All are memory-mapped. What documents of one trajectory (`past_thinking: expand`) begin with alike is in
+`ids.npy` once: of a document with `repeated` tokens only those after them, which continue the document before it.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecot.data_mix.groups import DOMAINS
 from ecot.data_mix.ledger import Ledger
@@ -126,10 +129,12 @@ class ShardFiles:
     """The mapped files of one shard."""
 
     def __init__(self, folder: Path) -> None:
-        self.ids = np.load(folder / IDS, mmap_mode="r")
-        self.runs = np.load(folder / RUNS, mmap_mode="r")
-        self.table = pa.ipc.open_file(pa.memory_map(str(folder / DOCUMENTS))).read_all()
-        self.token_offsets = _offsets(self.column("tokens"))
+        self.ids = map_array(folder / IDS)
+        self.runs = map_array(folder / RUNS)
+        with pa.memory_map(str(folder / DOCUMENTS)) as file:
+            self.table = pa.ipc.open_file(file).read_all()
+        self.repeated = self.column("repeated")
+        self.token_offsets = _offsets(self.column("tokens") - self.repeated)
         self.run_offsets = _offsets(self.column("runs"))
         self.domains = self.column("domain")
 
@@ -141,8 +146,17 @@ class ShardFiles:
         return self.table.column(name).to_numpy()
 
     def ids_of(self, row: int) -> np.ndarray:
-        """[n] int32 tokens of a document."""
-        return self.ids[self.token_offsets[row] : self.token_offsets[row + 1]]
+        """[n] int32 tokens of a document; a view where it shares none with the document before it."""
+        parts = [self.ids[self.token_offsets[row] : self.token_offsets[row + 1]]]
+        missing = int(self.repeated[row])
+        while missing:
+            row -= 1
+            start = int(self.repeated[row])
+            if missing > start:
+                first = int(self.token_offsets[row])
+                parts.append(self.ids[first : first + missing - start])
+                missing = start
+        return parts[0] if len(parts) == 1 else np.concatenate(parts[::-1])
 
     def details_of(self, row: int) -> Details:
         """What is known of a document besides its tokens."""
@@ -215,6 +229,27 @@ class DocumentStore:
         """[documents] int64 index of each document's domain."""
         return self._column("domain")
 
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names of the sources that documents come from."""
+        return tuple(self.manifest["source_names"])
+
+    @cached_property
+    def sources(self) -> np.ndarray:
+        """[documents] int64 index into `source_names`."""
+        sizes = [len(shard) for shard in self._shards]
+        return np.repeat(np.array(self.manifest["shard_sources"], np.int64), sizes)[self._kept]
+
+    @cached_property
+    def trajectories(self) -> np.ndarray:
+        """[documents] int64 number of the row that each document is made from: several share one with `expand`."""
+        begins = [np.empty(0, np.int64)]
+        for shard in self._shards:
+            place = shard.table.column("place").combine_chunks()
+            changes = pc.not_equal(place[1:], place[:-1]).to_numpy(zero_copy_only=False)
+            begins.append(np.concatenate([[1], changes])[: len(shard)].astype(np.int64))
+        return (np.cumsum(np.concatenate(begins)) - 1)[self._kept]
+
     @cached_property
     def repeated(self) -> np.ndarray:
         """[documents] int64 tokens that an earlier document of the same trajectory begins with as well."""
@@ -238,6 +273,16 @@ class DocumentStore:
     def _column(self, name: str) -> np.ndarray:
         columns = [shard.column(name) for shard in self._shards]
         return np.concatenate([*columns, np.empty(0, np.int64)])[self._kept].astype(np.int64)
+
+
+def map_array(path: Path) -> np.ndarray:
+    """A `.npy` file mapped read-only. Unlike numpy's mapping it holds no file open: a store may have thousands."""
+    with pa.memory_map(str(path)) as file:
+        content = file.read_buffer()
+    head = io.BytesIO(memoryview(content)[:1024])
+    assert np.lib.format.read_magic(head) == (1, 0)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+    return np.ndarray(shape, dtype, content, head.tell())
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

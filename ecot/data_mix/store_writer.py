@@ -18,9 +18,10 @@ from ecot.segments import Kind, count_tokens
 
 
 def write_documents(folder: Path, documents: Sequence[tuple[Row, NewDocument]]) -> None:
-    """Write ids, runs and metadata of the documents of one shard."""
+    """Write ids, runs and metadata of the documents of one shard; shared beginnings once."""
     runs = [np.array(document.encoded.runs, np.int32).reshape(-1, 3) for _, document in documents]
-    save_array(folder / IDS, np.concatenate([d.encoded.ids for _, d in documents] or [np.empty(0, np.int32)]))
+    own = [document.encoded.ids[document.repeated :] for _, document in documents]
+    save_array(folder / IDS, np.concatenate(own or [np.empty(0, np.int32)]))
     save_array(folder / RUNS, np.concatenate(runs or [np.empty((0, 3), np.int32)]))
     table = pa.Table.from_pylist([_metadata(row, document) for row, document in documents], SCHEMA)
     write_table(folder / DOCUMENTS, table)

@@ -140,6 +140,48 @@ def test_expanded_documents_count_their_shared_prefix(build, make_renderer, make
     assert store.ledger.lines[Entry(Fate.KEPT, "", trajectory.domain)].documents == 3
 
 
+def test_shared_beginnings_are_stored_once(build, make_renderer, make_trajectory, trajectories):
+    """A document continues the one before it, which may itself continue another; all come out whole."""
+    rows = [make_trajectory(number, turns=1 + number % 5) for number in range(40)]
+    renderer = make_renderer(past_thinking="expand")
+    parts = [part for row in rows for part in renderer.documents(row.messages)]
+    expected = [code.ids.tolist() for code in renderer.encode([renderer.render(part) for part in parts])]
+    store = build(
+        rows, part_rows=16, past_thinking="expand", packing={"pack_tokens": 2048, "global_batch_tokens": 2048}
+    )
+    assert [document.ids.tolist() for document in store] == expected
+    assert store.trajectories.tolist() == [number for number in range(40) for _ in range(1 + number % 5)]
+    stored = sum(np.load(path).size for path in store.folder.glob("shard-*/ids.npy"))
+    assert stored == store.lengths.sum() - store.repeated.sum() < 0.7 * store.lengths.sum()
+
+
+def test_documents_know_their_source(tmp_path, tokenizer, data_config, trajectories):
+    tokenizer.save_pretrained(tmp_path / "tok")
+    sources = []
+    for number, name in enumerate(["chips", "", "chips"]):
+        path = tmp_path / f"rows{number}.jsonl"
+        write_trajectories(path, trajectories[10 * number : 10 * number + 10])
+        sources.append(SourceConfig(path=path, name=name))
+
+    def build_store(given):
+        return StoreBuilder(data_config(), given, tmp_path / "tok", tmp_path / "store", 4).build(no_progress)
+
+    store = build_store(sources)
+    assert store.source_names == ("chips", "rows1", "chips")
+    assert store.sources.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+    shards = {path: path.stat().st_mtime_ns for path in store.folder.rglob("shard-*/*")}
+    renamed = build_store([sources[0], sources[1].model_copy(update={"name": "replay"}), sources[2]])
+    assert renamed.source_names == ("chips", "replay", "chips") and renamed.key != store.key
+    assert shards == {path: path.stat().st_mtime_ns for path in store.folder.rglob("shard-*/*")}
+
+
+def test_an_open_store_holds_no_file_of_a_shard_open(build, trajectories):
+    store = build(trajectories, part_rows=2)
+    files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert len(store) == 120 and not [file for file in files if "shard-" in file]
+    assert store[119].ids.sum() > 0
+
+
 def test_duplicates_differ_in_nothing_that_is_said(build, trajectories):
     first = trajectories[5]
     spaced = replace(

@@ -65,9 +65,18 @@ class SpanTable:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SpanTable:
         """The table on `device`."""
-        columns = (self.cu_seqlens, self.domains, self.run_ends, self.kinds, self.attempts)
-        weights = None if self.weights is None else self.weights.to(device, non_blocking=non_blocking)
-        return SpanTable(*(column.to(device, non_blocking=non_blocking) for column in columns), weights)
+
+        def moved(column: Tensor) -> Tensor:
+            return column.to(device, non_blocking=non_blocking)
+
+        return SpanTable(
+            moved(self.cu_seqlens),
+            moved(self.domains),
+            moved(self.run_ends),
+            moved(self.kinds),
+            moved(self.attempts),
+            None if self.weights is None else moved(self.weights),
+        )
 
 
 @dataclass(frozen=True)
