@@ -113,7 +113,7 @@ class SupervisedProcess:
             os.close(pidfd)
             for channel in self._channels:
                 loop.remove_reader(channel.reader)
-            self._end()
+            self.end()
         return ProcessEnd(
             returncode=self._process.returncode,
             deadline_passed=deadline_passed,
@@ -126,7 +126,7 @@ class SupervisedProcess:
         elif channel.truncated and channel in self._flood_channels:
             _resolve(finished)
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Kill what still runs, reap the launcher and read the pipes to their end."""
         pid = self._process.pid
         _kill_tree(pid)

@@ -48,6 +48,11 @@ class Sandbox:
         caps = "resource limits" if groups is None else f"resource limits and control groups (version {groups.version})"
         return f"{self._launcher.name} as {user}, {caps}"
 
+    @property
+    def launcher(self) -> Launcher:
+        """How it is started, for the fork servers."""
+        return self._launcher
+
     async def run(self, command: SandboxCommand) -> SandboxResult:
         """Run one command to its end or to its first limit. Cancelling kills it; nothing stays behind.
 
