@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ecot.backends.cache import CachedBackend, ExecutionCache
 from ecot.backends.conformance import Attack
 from ecot.backends.protocol import Backend
+from ecot.backends.routed import RoutedBackend
 from ecot.config import Config
 from ecot.errors import ConfigError
 from ecot.outcomes import Domain
+from ecot.tasks.bundle import Task
 
 
 class Registration(Protocol):
@@ -31,6 +34,22 @@ class Registration(Protocol):
         ...
 
 
+class RoutedOptions(Config):
+    """What `make_backend("real")` takes."""
+
+    domains: tuple[Domain, ...] = ()
+    """The domains to serve, whose tools must all be there; every domain without it."""
+    workers: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Executions at once over all domains; as many as there are cores without it."""
+    backend_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of single backends, by the backend's name."""
+
+
+ROUTED = "real"
+"""Name of the backend that serves several domains."""
+
+C = TypeVar("C", bound=Config)
+
 _BACKENDS: dict[str, Domain] = {
     "icarus": Domain.CHIP_DESIGN,
 }
@@ -40,6 +59,19 @@ _BACKENDS: dict[str, Domain] = {
 def backend_names() -> list[str]:
     """Every backend that can be asked for, installed or not."""
     return sorted(_BACKENDS)
+
+
+def backends_named(text: str = "") -> list[tuple[str, Domain]]:
+    """Backends with their domains: the one called `text`, the one of the domain `text`, or all if it is empty.
+
+    Raises:
+        ConfigError: it names neither.
+    """
+    found = [(name, domain) for name, domain in sorted(_BACKENDS.items()) if text in ("", name, domain)]
+    if not found:
+        known = ", ".join(sorted([*_BACKENDS, *_BACKENDS.values()]))
+        raise ConfigError(f"{text!r} is neither a backend nor a domain that has one; known: {known}")
+    return found
 
 
 def backend_of(domain: Domain) -> str:
@@ -55,29 +87,56 @@ def backend_of(domain: Domain) -> str:
     raise ConfigError(f"no backend runs domain {domain!r}; domains with one: {served_domains}")
 
 
-def make_backend(name: str, /, *, cache: str | Path | None = None, **options: Any) -> Backend:
+def make_backend(name: str, /, *, cache: str | Path | None = None, ray: str | None = None, **options: Any) -> Backend:
     """Build a backend.
 
     Args:
-        name: one of `backend_names()`.
+        name: one of `backend_names()`, or `real`: each task on the backend of its domain.
         cache: an SQLite file in which outcomes are kept; None runs everything anew.
-        options: what the backend takes, e.g. `workers`.
+        ray: address of a Ray cluster (`local` for one on this machine) whose nodes run the candidates.
+        options: what the backend takes, e.g. `workers`; for `real` see `RoutedOptions`.
 
     Raises:
         ConfigError: no backend has this name, or it does not take these options or their values.
-        ToolError: its tool or the sandbox is missing.
+        ToolError: its tool, the sandbox or the cluster is missing.
     """
-    registration = _registration(name)
-    if not isinstance(cache, str | Path | None):
-        raise ConfigError(f"backend {name!r}: option 'cache': a file's path is wanted (given: {cache!r})")
+    for key, value in (("cache", cache), ("ray", ray)):
+        if not isinstance(value, str | Path | None):
+            raise ConfigError(f"backend {name!r}: option {key!r}: text is wanted (given: {value!r})")
+    if name == ROUTED:
+        return _routed(_checked(name, RoutedOptions, options), cache, ray)
+    checked = _checked(name, _registration(name).Options, options)
+    if ray is None:
+        backend = _registration(name).make(checked)
+    else:
+        from ecot.backends.ray_executor import RayBackend
+
+        backend = RayBackend(name, ray, **options)
+    return backend if cache is None else CachedBackend(backend, ExecutionCache(Path(cache)))
+
+
+def make_backend_for(tasks: Mapping[str, Task], name: str = ROUTED) -> Backend:
+    """The backend called `name`; if that is `real`, with the tools of just those domains that the tasks have."""
+    if name != ROUTED:
+        return make_backend(name)
+    return make_backend(ROUTED, domains=sorted({task.domain for task in tasks.values()}))
+
+
+def _routed(options: RoutedOptions, cache: str | Path | None, ray: str | None) -> Backend:
+    backends = {}
+    for domain in options.domains or sorted(_BACKENDS.values()):
+        name = backend_of(domain)
+        backends[domain] = make_backend(name, cache=cache, ray=ray, **options.backend_options.get(name, {}))
+    return RoutedBackend(backends, options.workers)
+
+
+def _checked(name: str, kind: type[C], options: dict[str, Any]) -> C:
     try:
-        checked = registration.Options.model_validate(options)
+        return kind.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"backend {name!r}: option {key!r}: {first['msg']} (given: {first['input']!r})") from error
-    backend = registration.make(checked)
-    return backend if cache is None else CachedBackend(backend, ExecutionCache(Path(cache)))
 
 
 def make_attack(name: str, canary: Path) -> Attack:
@@ -95,6 +154,7 @@ def make_attack(name: str, canary: Path) -> Attack:
 
 def _registration(name: str) -> Registration:
     if name not in _BACKENDS:
-        raise ConfigError(f"backend {name!r} is unknown; known: {', '.join(backend_names())}")
+        known = ", ".join([*backend_names(), ROUTED])
+        raise ConfigError(f"backend {name!r} is unknown; known: {known}")
     module: Any = importlib.import_module(f"ecot.backends.{_BACKENDS[name]}.registration")
     return module

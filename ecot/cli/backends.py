@@ -8,13 +8,16 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecot.cli.options import AsJson, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.tasks import BackendName, TasksSource
+
+if TYPE_CHECKING:
+    from ecot.backends.conformance import CheckResult
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -23,11 +26,11 @@ def execute(
     source: TasksSource,
     task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="Id of the task.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The candidate's code.")],
-    backend: BackendName = "icarus",
+    backend: BackendName = "real",
     as_json: AsJson = False,
 ) -> None:
     """Run one candidate and print the outcome as a compiler would; the exit status is 0 for PASS, else 1."""
-    from ecot.backends.registry import make_backend
+    from ecot.backends.registry import make_backend_for
     from ecot.errors import DataError
     from ecot.tasks.registry import load_tasks
 
@@ -36,7 +39,8 @@ def execute(
         raise DataError(f"{source} has no task {task_id!r}; it has: {', '.join(tasks)}")
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    result = asyncio.run(make_backend(backend).execute(tasks[task_id], file.read_text("utf-8", errors="replace")))
+    task, code = tasks[task_id], file.read_text("utf-8", errors="replace")
+    result = asyncio.run(make_backend_for({task_id: task}, backend).execute(task, code))
     if as_json:
         print_json({field: getattr(result, field) for field in result.__dataclass_fields__})
     else:
@@ -50,34 +54,44 @@ def execute(
 
 @app.command("check")
 def check(
-    backend: Annotated[str, typer.Argument(metavar="[BACKEND]", help="Backend by name.")] = "icarus",
-    source: Annotated[str, typer.Option("--tasks", help="Tasks to check with.")] = "builtin:chip_design",
+    domain: Annotated[
+        str, typer.Argument(metavar="[DOMAIN]", help="A domain, or a backend by name; every domain without it.")
+    ] = "",
+    source: Annotated[str, typer.Option("--tasks", help="Tasks to check with; the domain's own without it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance suite: references, wrong candidates, adversaries, cancellation, determinism."""
-    from ecot.backends.conformance import CheckState, check_backend
+    from ecot.backends.registry import backends_named
+
+    reports = {
+        name: _check_one(name, source or f"builtin:{served}", as_json) for name, served in backends_named(domain)
+    }
+    if as_json:
+        print_json({"backends": {name: [asdict(result) for result in results] for name, results in reports.items()}})
+    bad = 0
+    for name, results in reports.items():
+        refused = [result for result in results if not result.acceptable]
+        bad += len(refused)
+        if as_json:
+            continue
+        for result in refused:
+            line = f"{result.group}/{result.name}: {result.state}: expected {result.expected}, got {result.got}"
+            console.print(line, style="red", markup=False)
+        console.print(f"{name}: {len(results)} checks, {len(refused)} not passed")
+    if bad:
+        sys.exit(1)
+
+
+def _check_one(name: str, source: str, hidden: bool) -> list[CheckResult]:
+    from ecot.backends.conformance import check_backend
     from ecot.backends.registry import make_attack, make_backend
     from ecot.tasks.registry import load_tasks
 
     canary = Path(tempfile.mkdtemp(prefix="ecot-canary-")) / "written"
-    with progress_bar("check", hidden=as_json) as progress:
-        results = asyncio.run(
-            check_backend(
-                make_backend(backend),
-                load_tasks(source),
-                make_attack(backend, canary),
-                canary=canary,
-                progress=progress,
-            )
+    with progress_bar(f"check {name}", hidden=hidden) as progress:
+        run = check_backend(
+            make_backend(name), load_tasks(source), make_attack(name, canary), canary=canary, progress=progress
         )
+        results = asyncio.run(run)
     shutil.rmtree(canary.parent)
-    bad = [result for result in results if result.state not in (CheckState.PASSED, CheckState.KNOWN_FAILURE)]
-    if as_json:
-        print_json({"backend": backend, "checks": [asdict(result) for result in results]})
-    else:
-        for result in bad:
-            line = f"{result.group}/{result.name}: {result.state}: expected {result.expected}, got {result.got}"
-            console.print(line, style="red", markup=False)
-        console.print(f"{backend}: {len(results)} checks, {len(bad)} not passed")
-    if bad:
-        sys.exit(1)
+    return results

@@ -18,7 +18,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 TasksSource = Annotated[
     str, typer.Argument(metavar="TASKS", help="Folder of task bundles, or `builtin:chip_design` for those shipped.")
 ]
-BackendName = Annotated[str, typer.Option(help="Backend by name.")]
+BackendName = Annotated[
+    str, typer.Option(help="Backend by name; `real` takes for each task the one of its domain.", show_default=True)
+]
 
 
 @app.command("list")
@@ -43,15 +45,15 @@ def list_tasks(source: TasksSource = "builtin:chip_design", as_json: AsJson = Fa
 
 
 @app.command()
-def verify(source: TasksSource, backend: BackendName = "icarus", as_json: AsJson = False) -> None:
+def verify(source: TasksSource, backend: BackendName = "real", as_json: AsJson = False) -> None:
     """Run every reference and its wrong candidates for real; fails when one is not labelled as written down."""
-    from ecot.backends.registry import make_backend
+    from ecot.backends.registry import make_backend_for
     from ecot.backends.verify import verify_tasks
     from ecot.tasks.registry import load_tasks
 
     tasks = load_tasks(source)
     with progress_bar("verify", hidden=as_json) as progress:
-        rows = asyncio.run(verify_tasks(tasks, make_backend(backend), progress))
+        rows = asyncio.run(verify_tasks(tasks, make_backend_for(tasks, backend), progress))
     surprises = [row for row in rows if not row.as_expected]
     if as_json:
         print_json({"tasks": [row.to_json() for row in rows]})
