@@ -113,11 +113,11 @@ def list_checkpoints(paths: RunPaths) -> list[Path]:
     return sorted(steps, key=lambda folder: steps[folder], reverse=True)
 
 
-def find_checkpoint(paths: RunPaths, plan_hash: str, num_ranks: int) -> Path | None:
+def find_checkpoint(paths: RunPaths, plan_hash: str) -> Path | None:
     """The furthest undamaged checkpoint of this run and plan: a collective call; None for a fresh start.
 
     Raises:
-        CheckpointError: checkpoints are there, but of another plan or number of ranks, or all are damaged.
+        CheckpointError: checkpoints are there, but of another plan, or all are damaged.
     """
     damages = []
     # One rank looks and tells the others: directory views may differ between nodes for seconds.
@@ -130,11 +130,6 @@ def find_checkpoint(paths: RunPaths, plan_hash: str, num_ranks: int) -> Path | N
             raise CheckpointError(
                 f"{path} was trained on plan {progress.plan_hash[:12]}, this run's plan is {plan_hash[:12]}: the data, "
                 "tokenizer or packing changed; use another run_dir, or remove the old checkpoints"
-            )
-        if progress.num_ranks != num_ranks:
-            raise CheckpointError(
-                f"{path} was saved by {progress.num_ranks} ranks and this run has {num_ranks}; "
-                f"resume it with {progress.num_ranks} ranks"
             )
         damage = find_damage(path)
         if damage is None:

@@ -208,6 +208,6 @@ class TrainConfig(Config):
     """Ranks that `ecot train` starts on this machine when no launcher did; 0: one per GPU, or 1 without."""
     local_copy: Path | None = None
     """Folder on each node's own disk with copies of the run's `store` and `plan` and of the weights (`model`), made by
-    `slurm/stage.sh`; each is read there instead where it is found."""
+    `ecot train --copy-only`; each is read there instead where it is found."""
     loader_workers: int = Field(default=1, ge=0)
     """Processes per rank that collate packs."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from ecot.data_mix.plan import PackPlan
@@ -131,6 +132,24 @@ class TinyRun:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
         return get_fp32_state_dict_from_zero_checkpoint(str(self.paths.milestones / milestone))
+
+    def optimizer_states(self, milestone: str) -> dict:
+        """The state dict of rank 0's AdamW."""
+        file = next((self.paths.milestones / milestone).rglob("*pp_rank_0_*optim_states.pt"))
+        state = torch.load(file, weights_only=False)
+        return state["optimizer_state_dict"]["optimizer_state_dict"]
+
+    def start_from(self, other: "TinyRun", milestone: str) -> None:
+        """Stand where another run stood (or this one) when it had reached a milestone, and nothing had come after."""
+        source, rows = other.paths.milestones / milestone, other.paths.metrics.read_text().splitlines(keepends=True)
+        kept = self.folder / "kept"
+        shutil.copytree(source, kept)
+        shutil.rmtree(self.paths.milestones, ignore_errors=True)
+        shutil.rmtree(self.paths.checkpoints, ignore_errors=True)
+        self.paths.milestones.mkdir(parents=True)
+        kept.rename(self.paths.milestones / milestone)
+        last = json.loads((self.paths.milestones / milestone / "milestone.json").read_text())["plan_step"]
+        self.paths.metrics.write_text("".join(row for row in rows if json.loads(row)["step"] <= last))
 
 
 @pytest.fixture(scope="session")

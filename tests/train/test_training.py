@@ -61,11 +61,29 @@ def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(finished, killed, 
         assert all(torch.equal(weights[key], expected[key]) for key in expected), f"killed at step {step}"
 
 
-def test_one_rank_with_twice_the_accumulation_gives_the_same_losses(finished, new_run):
-    """Its packs come as span tables, which the trainer expands where they are trained."""
-    run = new_run("one_rank")
-    run.train("train.local_ranks=1", "train.expand=device")
+def test_other_numbers_of_ranks_continue_the_same_run(finished, new_run):
+    """2 -> 1 -> 2 ranks, with two parameter groups of different weight decay: 2 throughout, but for rounding."""
+    run = new_run("other_ranks")
+    run.start_from(finished, "a")
+    printed = run.train("train.local_ranks=1")
+    assert "was saved by 2 ranks and goes on with 1" in printed
     assert_same_trajectory(run, finished, rtol=1e-5)
+    run.start_from(run, "b")
+    assert "was saved by 1 ranks and goes on with 2" in run.train()
+    assert_same_trajectory(run, finished, rtol=1e-5)
+    for milestone in ("b", "c"):
+        weights, expected = run.weights(milestone), finished.weights(milestone)
+        for name in expected:
+            torch.testing.assert_close(weights[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_matrices_decay_and_norms_do_not(finished):
+    states = finished.optimizer_states("c")
+    groups = states["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0]
+    steps = [states["state"][index]["step"] for group in groups for index in group["params"]]
+    last = PackPlan.open(finished.paths.plan).num_steps
+    assert [step.item() for step in steps] == [last] * 2
 
 
 def test_unpacked_documents_give_the_same_losses(finished, new_run):
