@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ecot.data_mix.config import BudgetConfig, Count
 from ecot.data_mix.groups import DOMAINS, KINDS
-from ecot.data_mix.mixture import MixedOrder
+from ecot.data_mix.mixture import Corpus, MixedOrder
 from ecot.errors import BudgetError
+from ecot.outcomes import Domain
 from ecot.segments import Kind
+
+NameT = TypeVar("NameT", bound=str)
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,12 @@ class Budget:
     """SHA-256 over the digests of the documents in order: equal hashes mean equal tokens, masks and outcomes."""
     tokens: dict[str, dict[str, int]]
     """Domain to kind to tokens, all kinds counted whatever `count` says."""
+    sources: dict[str, int]
+    """Source to tokens of every kind."""
     repeated: int
     """Tokens that came before: what expanded documents share with an earlier one, and upsampled documents."""
+    deviation: float
+    """The largest difference between a domain's or source's share of the tokens and the mixture's."""
 
     @property
     def shortfall(self) -> int:
@@ -49,12 +56,18 @@ def counted_tokens(kind_counts: np.ndarray, count: Count) -> np.ndarray:
     return kind_counts[:, kinds].sum(axis=1)
 
 
+def repeated_tokens(mixed: MixedOrder, lengths: np.ndarray, repeated: np.ndarray) -> np.ndarray:
+    """[len(mixed.documents)] tokens of each place in the order that came before: the whole document in a later epoch,
+    otherwise what it shares with an earlier one of its trajectory."""
+    return np.where(mixed.repeats, lengths[mixed.documents], repeated[mixed.documents])
+
+
 def make_budgets(
     configs: Sequence[BudgetConfig],
     count: Count,
     mixed: MixedOrder,
+    corpus: Corpus,
     kind_counts: np.ndarray,
-    domains: np.ndarray,
     repeated: np.ndarray,
     digests: Sequence[bytes],
 ) -> list[Budget]:
@@ -64,8 +77,8 @@ def make_budgets(
         configs: names and sizes.
         count: which tokens they count.
         mixed: the order of documents.
+        corpus: what it was made from.
         kind_counts: [n, 4] tokens per kind of each document of the store.
-        domains: [n] domain index of each.
         repeated: [n] tokens of each that an earlier document of its trajectory begins with.
         digests: content digest of each.
 
@@ -74,7 +87,7 @@ def make_budgets(
     """
     order = mixed.documents
     totals = np.cumsum(counted_tokens(kind_counts, count)[order])
-    came_before = np.where(mixed.repeats, kind_counts.sum(axis=1)[order], repeated[order])
+    came_before = repeated_tokens(mixed, corpus.lengths, repeated)
     _check_enough(configs[-1], count, int(totals[-1]) if len(totals) else 0, mixed)
     budgets = []
     digest, done = hashlib.sha256(), 0
@@ -89,6 +102,9 @@ def make_budgets(
             digest.update(digests[index])
         done = documents
         members = order[:documents]
+        tokens = tokens_by_domain_and_kind(kind_counts[members], corpus.domains[members])
+        sources = _tokens_by_source(corpus, members)
+        by_domain = {Domain(name): sum(row.values()) for name, row in tokens.items()}
         budgets.append(
             Budget(
                 name=config.name,
@@ -97,11 +113,26 @@ def make_budgets(
                 count=count,
                 documents=documents,
                 content_hash=digest.hexdigest(),
-                tokens=tokens_by_domain_and_kind(kind_counts[members], domains[members]),
+                tokens=tokens,
+                sources=sources,
                 repeated=int(came_before[:documents].sum()),
+                deviation=max(_deviation(by_domain, mixed.shares), _deviation(sources, mixed.source_shares)),
             )
         )
     return budgets
+
+
+def _tokens_by_source(corpus: Corpus, members: np.ndarray) -> dict[str, int]:
+    sums = np.bincount(
+        corpus.sources[members], weights=corpus.lengths[members], minlength=len(corpus.source_names)
+    ).astype(np.int64)
+    return {name: int(tokens) for name, tokens in zip(corpus.source_names, sums, strict=True) if tokens}
+
+
+def _deviation(tokens: Mapping[NameT, int], shares: Mapping[NameT, float]) -> float:
+    """The largest difference between a share of the tokens and the one that is wanted."""
+    total = sum(tokens.values())
+    return max(abs(tokens.get(name, 0) / total - share) for name, share in shares.items())
 
 
 def _check_enough(largest: BudgetConfig, count: Count, available: int, mixed: MixedOrder) -> None:

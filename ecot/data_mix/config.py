@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -196,15 +196,35 @@ class BudgetConfig(Config):
     """Tokens of the kinds that `count` says, padding never among them."""
 
 
+class SourceShare(Config):
+    """How much is taken of one source; a bare number is its weight."""
+
+    weight: float | None = Field(default=None, ge=0)
+    """Share of tokens, in any unit; 0 leaves the source out. With one for any source, all need one."""
+    max_epochs: float | None = Field(default=None, gt=0)
+    """How often its documents may be taken; `mixture.max_epochs` when absent."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Use at most so many tokens of its documents, before any upsampling."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_weight(cls, value: Any) -> Any:
+        return {"weight": value} if isinstance(value, int | float) else value
+
+
 class MixtureConfig(Config):
-    """Shares of the domains. By default each has the share of tokens that it has in the data."""
+    """Shares of domains and sources. By default each has the share of tokens that it has in the data."""
 
     weights: dict[Domain, float] = Field(default_factory=dict)
     """Share of tokens per domain, in any unit; every domain with data must be named, 0 leaves it out."""
+    sources: dict[str, SourceShare] = Field(default_factory=dict)
+    """By the source's name. Weights here come first: the weights of the domains, or their tokens, then say how a source
+    is shared among its domains. Without any, the sources of a domain share what it has by their tokens."""
     temperature: float = Field(default=1.0, ge=1)
-    """Without weights, shares are proportional to tokens ** (1 / temperature): above 1, small domains get more."""
+    """Without weights of domains, their shares are proportional to tokens ** (1 / temperature): above 1, small ones get
+    more."""
     max_epochs: float = Field(default=1.0, gt=0)
-    """How often a domain's documents may be taken; what the mixture needs beyond that is missing."""
+    """How often a document may be taken, in a new order each time; what the mixture needs beyond that is missing."""
     max_tokens: dict[Domain, int] = Field(default_factory=dict)
     """Use at most so many tokens of a domain's documents, before any upsampling."""
 
@@ -214,6 +234,9 @@ class MixtureConfig(Config):
             raise ValueError("mixture: weights fix the shares, so temperature has no effect; leave one of them out")
         if any(weight < 0 for weight in self.weights.values()) or (self.weights and not any(self.weights.values())):
             raise ValueError("mixture.weights: must be 0 or more, and one of them more than 0")
+        given = [source.weight for source in self.sources.values() if source.weight is not None]
+        if given and not any(given):
+            raise ValueError("mixture.sources: one of the weights must be more than 0")
         if any(tokens <= 0 for tokens in self.max_tokens.values()):
             raise ValueError("mixture.max_tokens: must be more than 0; set the domain's weight to 0 to leave it out")
         return self
@@ -288,6 +311,14 @@ class DataConfig(Config):
         tokens = [budget.tokens for budget in self.budgets]
         if any(later <= earlier for earlier, later in itertools.pairwise(tokens)):
             raise ValueError(f"budgets: tokens must ascend, since each is a prefix of the next; given: {tokens}")
+        return self
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> Self:
+        names = {source.label for source in self.sources} or {"train"}
+        unknown = sorted(set(self.mixture.sources) - names)
+        if unknown:
+            raise ValueError(f"mixture.sources: no source is called {', '.join(unknown)}; they are {sorted(names)}")
         return self
 
     @model_validator(mode="after")

@@ -31,13 +31,49 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
     return [bins[index].tolist() for index in range(bins.num_bins)]
 
 
-def pack_cost(lengths: np.ndarray, crossover: int) -> float:
-    """Cost of a pack in token units: linear in its tokens plus quadratic in each document.
+def pack_together(lengths: np.ndarray, trajectories: np.ndarray, capacity: int) -> list[np.ndarray]:
+    """Best-fit decreasing, with neighbours of one trajectory in one pack as far as they fit.
 
-    A document of `crossover` tokens costs as much in attention as in everything else.
+    Args:
+        lengths: [n] tokens of each document, each in 1..capacity.
+        trajectories: [n] documents with the same number, one after the other, belong together.
+        capacity: tokens of a pack.
+
+    Returns:
+        Packs as arrays of indices into `lengths`, in order of opening.
     """
-    lengths = lengths.astype(np.float64)
-    return float(lengths.sum() + (lengths**2).sum() / crossover)
+    starts = _chunk_starts(lengths, trajectories, capacity)
+    sizes = np.diff(np.append(starts, len(lengths)))
+    bins = best_fit_bins(np.add.reduceat(lengths, starts), capacity)
+    chunk_sizes = sizes[bins.items]
+    inside = np.arange(len(lengths)) - np.repeat(np.cumsum(chunk_sizes) - chunk_sizes, chunk_sizes)
+    items = np.repeat(starts[bins.items], chunk_sizes) + inside
+    ends = np.cumsum(chunk_sizes)[bins.offsets[1:] - 1]
+    return np.split(items, ends[:-1])
+
+
+def _chunk_starts(lengths: np.ndarray, trajectories: np.ndarray, capacity: int) -> np.ndarray:
+    """Where chunks of documents begin that belong together and fit into a pack."""
+    new = np.append(True, trajectories[1:] != trajectories[:-1])
+    if new.all():
+        return np.arange(len(lengths))
+    starts, held = [], 0
+    for index, (length, begins) in enumerate(zip(lengths.tolist(), new.tolist(), strict=True)):
+        if begins or held + length > capacity:
+            starts.append(index)
+            held = 0
+        held += length
+    return np.array(starts, np.int64)
+
+
+def document_costs(lengths: np.ndarray, crossover: int) -> np.ndarray:
+    """[n] float64 cost of each document in token units: linear in its tokens plus quadratic in them, for attention.
+
+    A document of `crossover` tokens costs as much in attention as in everything else. A pack costs what its documents
+    do.
+    """
+    sizes = lengths.astype(np.float64)
+    return sizes + sizes**2 / crossover
 
 
 def deal_steps(

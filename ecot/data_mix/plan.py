@@ -63,8 +63,8 @@ class PackPlan:
 
     Args:
         header: what `plan.json` holds.
-        table: what `plan.parquet` holds: `documents` (list<int32>), `tokens` (int32), `cost` (float32) and `counts`
-            (list<int32>[24]) per pack.
+        table: what `plan.parquet` holds: `documents` (list<int32>), `tokens` and `repeated` (int32), `cost` (float32)
+            and `counts` (list<int32>[24]) per pack.
     """
 
     def __init__(self, header: dict[str, Any], table: pa.Table) -> None:
@@ -79,6 +79,7 @@ class PackPlan:
         self._documents = documents.values.to_numpy()
         self._offsets = documents.offsets.to_numpy()
         self._tokens = table.column("tokens").to_numpy()
+        self._repeated = table.column("repeated").to_numpy()
         self.costs = table.column("cost").to_numpy()
         counts = table.column("counts").combine_chunks()
         self._counts = counts.values.to_numpy().reshape(-1, COUNT_COLUMNS)
@@ -133,14 +134,20 @@ class PackPlan:
         return int(self._cumulative[min(step, self.num_steps)].sum())
 
     def counts_until(self, step: int) -> dict[str, Any]:
-        """Tokens in the first `step` steps: `all`, `supervised`, `by_kind`, `by_domain`, and `tokens` by both."""
+        """Tokens in the first `step` steps: `all`, `supervised`, `by_kind`, `by_domain`, and `tokens` by both.
+
+        `repeated` of all came before in the order of documents (see `Budget`), `unique` did not; at a budget's last
+        step they are the budget's.
+        """
+        repeated = int(self._repeated[: min(step, self.num_steps) * self.packs_per_step].sum(dtype=np.int64))
         row = self._cumulative[min(step, self.num_steps)].reshape(len(DOMAINS), len(KINDS))
         tokens = {
             str(domain): {kind.name.lower(): int(row[index, kind]) for kind in KINDS}
             for index, domain in enumerate(DOMAINS)
             if row[index].any()
         }
-        return {**flatten_counts(tokens), "tokens": tokens}
+        counts = flatten_counts(tokens)
+        return {**counts, "repeated": repeated, "unique": counts["all"] - repeated, "tokens": tokens}
 
     @cached_property
     def _cumulative(self) -> np.ndarray:

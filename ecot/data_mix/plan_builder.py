@@ -15,20 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecot.data_mix.budgets import Budget, make_budgets
-from ecot.data_mix.config import DataConfig
+from ecot.data_mix.budgets import Budget, make_budgets, repeated_tokens
+from ecot.data_mix.config import DataConfig, PackingConfig
 from ecot.data_mix.groups import DOMAINS, KINDS
-from ecot.data_mix.mixture import document_order
-from ecot.data_mix.packing import best_fit_decreasing, deal_steps, pack_cost
+from ecot.data_mix.mixture import Corpus, MixedOrder, document_order
+from ecot.data_mix.packing import deal_steps, document_costs, pack_together
 from ecot.data_mix.plan import COUNT_COLUMNS, PLAN_JSON, PLAN_PARQUET, PackPlan, PlannedBudget, plan_hash
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_writer import write_text
 
-FORMAT = "2"
+FORMAT = "3"
 _SCHEMA = pa.schema(
     [
         ("documents", pa.list_(pa.int32())),
         ("tokens", pa.int32()),
+        ("repeated", pa.int32()),
         ("cost", pa.float32()),
         ("counts", pa.list_(pa.int32())),
     ]
@@ -48,88 +49,93 @@ def build_plan(config: DataConfig, store: DocumentStore, seed: int, folder: Path
     Raises:
         BudgetError: the store holds too few tokens.
     """
-    mixed = document_order(store.lengths, store.domains, seed, config.mixture)
+    corpus = Corpus.of_store(store)
+    mixed = document_order(corpus, seed, config.mixture)
     digests = store.digests()
-    budgets = make_budgets(
-        config.budgets, config.count, mixed, store.kind_counts, store.domains, store.repeated, digests
-    )
-    steps: list[list[list[int]]] = []
+    budgets = make_budgets(config.budgets, config.count, mixed, corpus, store.kind_counts, store.repeated, digests)
+    order = _Order(config.packing, corpus, mixed, store)
+    packs: list[np.ndarray] = []
     planned: list[PlannedBudget] = []
     stream, begin = hashlib.sha256(), 0
     for number, budget in enumerate(budgets):
-        segment = _segment_steps(config, store, mixed.documents[begin : budget.documents], [seed, number])
-        steps += segment
+        own = order.dealt(begin, budget.documents, [seed, number])
+        packs += own
         begin = budget.documents
-        for step in segment:
-            for pack in step:
-                stream.update(b"".join(digests[index] for index in pack) + b"|")
-        planned.append(_place(budget, segment, steps, store, config, stream.hexdigest()))
-    packs = [pack for step in steps for pack in step]
-    table = _table(packs, store, config)
-    header = {"key": key, **_header(config, store, planned, steps, table, seed)}
+        for pack in own:
+            if len(pack):
+                stream.update(b"".join([digests[index] for index in mixed.documents[pack]]) + b"|")
+        planned.append(_place(budget, own, packs, order, stream.hexdigest()))
+    table = order.table(packs)
+    header = {"key": key, **_header(config, store, planned, table, seed)}
     _write(folder, header, table)
     return PackPlan.open(folder)
 
 
-def _segment_steps(
-    config: DataConfig, store: DocumentStore, documents: np.ndarray, seed: Sequence[int]
-) -> list[list[list[int]]]:
-    """Steps of packs of store indices for the documents that one budget adds; the last step has fillers."""
-    packing = config.packing
-    packs = [documents[members] for members in best_fit_decreasing(store.lengths[documents], packing.pack_tokens)]
-    costs = [pack_cost(store.lengths[pack], packing.attention_crossover) for pack in packs]
-    domains = [_main_domain(store, pack) for pack in packs]
-    dealt = deal_steps(costs, packing.packs_per_step, seed, domains)
-    steps = [[packs[index].tolist() for index in step] for step in dealt]
-    steps[-1] += [[] for _ in range(packing.packs_per_step - len(steps[-1]))]
-    return steps
+class _Order:
+    """The documents in mixed order, by their places in it: one that comes again has several places."""
 
+    def __init__(self, packing: PackingConfig, corpus: Corpus, mixed: MixedOrder, store: DocumentStore) -> None:
+        self.packing = packing
+        self.documents = mixed.documents
+        self.lengths = corpus.lengths[mixed.documents]
+        self.domains = corpus.domains[mixed.documents]
+        self.trajectories = corpus.trajectories[mixed.documents]
+        self.kind_counts = store.kind_counts[mixed.documents]
+        self.repeated = repeated_tokens(mixed, corpus.lengths, store.repeated)
+        self.costs = document_costs(self.lengths, packing.attention_crossover)
 
-def _main_domain(store: DocumentStore, pack: np.ndarray) -> int:
-    """The domain that most tokens of a pack belong to."""
-    return int(np.bincount(store.domains[pack], weights=store.lengths[pack]).argmax())
+    def dealt(self, begin: int, end: int, seed: Sequence[int]) -> list[np.ndarray]:
+        """The packs of the places begin .. end - 1, step by step; empty ones fill up the last step."""
+        packs = pack_together(self.lengths[begin:end], self.trajectories[begin:end], self.packing.pack_tokens)
+        packs = [begin + pack for pack in packs]
+        domains = self.counts(packs).sum(axis=2).argmax(axis=1)  # that most tokens of a pack belong to
+        steps = deal_steps(self.sums(self.costs, packs).tolist(), self.packing.packs_per_step, seed, domains.tolist())
+        fillers = self.packing.packs_per_step - len(steps[-1])
+        return [packs[index] for step in steps for index in step] + [np.empty(0, np.int64)] * fillers
+
+    def sums(self, values: np.ndarray, packs: Sequence[np.ndarray]) -> np.ndarray:
+        """[packs] float64 sums of the values at the places of each pack."""
+        number = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
+        return np.bincount(number, weights=values[np.concatenate(packs)], minlength=len(packs))
+
+    def counts(self, packs: Sequence[np.ndarray]) -> np.ndarray:
+        """[packs, domains, kinds] int64 tokens."""
+        places = np.concatenate(packs)
+        number = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
+        counts = np.zeros((len(packs), len(DOMAINS), len(KINDS)), np.int64)
+        np.add.at(counts, (number, self.domains[places]), self.kind_counts[places])
+        return counts
+
+    def table(self, packs: Sequence[np.ndarray]) -> pa.Table:
+        """What `plan.parquet` holds."""
+        offsets = np.cumsum([0, *map(len, packs)], dtype=np.int32)
+        counts = self.counts(packs).astype(np.int32).reshape(-1)
+        rows = np.arange(0, len(counts) + 1, COUNT_COLUMNS, dtype=np.int32)
+        columns = [
+            pa.ListArray.from_arrays(offsets, self.documents[np.concatenate(packs)].astype(np.int32)),
+            pa.array(self.sums(self.lengths, packs).astype(np.int32)),
+            pa.array(self.sums(self.repeated, packs).astype(np.int32)),
+            pa.array(self.sums(self.costs, packs).astype(np.float32)),
+            pa.ListArray.from_arrays(rows, counts),
+        ]
+        return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
 
 def _place(
-    budget: Budget,
-    segment: list[list[list[int]]],
-    steps: list[list[list[int]]],
-    store: DocumentStore,
-    config: DataConfig,
-    stream_hash: str,
+    budget: Budget, own: Sequence[np.ndarray], packs: Sequence[np.ndarray], order: _Order, stream_hash: str
 ) -> PlannedBudget:
-    own = [pack for step in segment for pack in step if pack]
-    tokens = sum(int(store.lengths[pack].sum()) for pack in own)
+    filled = [pack for pack in own if len(pack)]
     return PlannedBudget(
         **{name: getattr(budget, name) for name in Budget.__dataclass_fields__},
-        last_step=len(steps),
-        packs=sum(1 for step in steps for pack in step if pack),
-        density=tokens / (len(own) * config.packing.pack_tokens),
+        last_step=len(packs) // order.packing.packs_per_step,
+        packs=sum(1 for pack in packs if len(pack)),
+        density=float(order.sums(order.lengths, filled).sum()) / (len(filled) * order.packing.pack_tokens),
         stream_hash=stream_hash,
     )
 
 
-def _table(packs: Sequence[list[int]], store: DocumentStore, config: DataConfig) -> pa.Table:
-    crossover = config.packing.attention_crossover
-    counts = np.zeros((len(packs), len(DOMAINS), len(KINDS)), np.int32)
-    for row, pack in enumerate(packs):
-        np.add.at(counts[row], store.domains[pack], store.kind_counts[pack])
-    columns = [
-        pa.array(packs, _SCHEMA.field("documents").type),
-        pa.array([int(store.lengths[pack].sum()) for pack in packs], pa.int32()),
-        pa.array([pack_cost(store.lengths[pack], crossover) for pack in packs], pa.float32()),
-        pa.array(list(counts.reshape(len(packs), COUNT_COLUMNS)), _SCHEMA.field("counts").type),
-    ]
-    return pa.Table.from_arrays(columns, schema=_SCHEMA)
-
-
 def _header(
-    config: DataConfig,
-    store: DocumentStore,
-    planned: Sequence[PlannedBudget],
-    steps: Sequence[Any],
-    table: pa.Table,
-    seed: int,
+    config: DataConfig, store: DocumentStore, planned: Sequence[PlannedBudget], table: pa.Table, seed: int
 ) -> dict[str, Any]:
     header: dict[str, Any] = {
         "format": FORMAT,
@@ -137,7 +143,7 @@ def _header(
         "pack_tokens": config.packing.pack_tokens,
         "packs_per_step": config.packing.packs_per_step,
         "attention_crossover": config.packing.attention_crossover,
-        "num_steps": len(steps),
+        "num_steps": len(table) // config.packing.packs_per_step,
         "pad_id": store.manifest["pad_id"],
         "store_key": store.key,
         "budgets": [asdict(budget) for budget in planned],

@@ -140,12 +140,15 @@ def summarise(plan: PackPlan, train: DocumentStore, heldout: DocumentStore | Non
             "packs_per_step": plan.packs_per_step,
             "pack_tokens": plan.pack_tokens,
             "balance": plan.header["balance"],
-            "budgets": [
-                {**entry, "shortfall": entry["requested"] - entry["planned"], **flatten_counts(entry["tokens"])}
-                for entry in plan.header["budgets"]
-            ],
+            "budgets": [_summarise_budget(entry) for entry in plan.header["budgets"]],
         },
     }
+
+
+def _summarise_budget(entry: dict[str, Any]) -> dict[str, Any]:
+    counts = flatten_counts(entry["tokens"])
+    shortfall = entry["requested"] - entry["planned"]
+    return {**entry, "shortfall": shortfall, **counts, "unique": counts["all"] - entry["repeated"]}
 
 
 def summarise_store(store: DocumentStore) -> dict[str, Any]:

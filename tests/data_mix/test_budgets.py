@@ -7,8 +7,14 @@ import pytest
 
 from ecot.data_mix.budgets import make_budgets
 from ecot.data_mix.config import BudgetConfig, Count, MixtureConfig
-from ecot.data_mix.mixture import document_order
+from ecot.data_mix.mixture import Corpus, document_order
 from ecot.errors import BudgetError
+
+
+def corpus_of(lengths, domains, sources=None, names=("all",), trajectories=None):
+    lengths, domains = np.array(lengths, np.int64), np.array(domains, np.int64)
+    sources = np.zeros(len(lengths), np.int64) if sources is None else np.array(sources)
+    return Corpus(lengths, domains, sources, names, np.arange(len(lengths)) if trajectories is None else trajectories)
 
 
 @pytest.fixture
@@ -26,9 +32,11 @@ def corpus():
 
 
 def budgets_of(corpus, tokens, count=Count.ALL, seed=1, mixture=None):
-    mixed = document_order(corpus["kind_counts"].sum(axis=1), corpus["domains"], seed, mixture)
+    documents = corpus_of(corpus["kind_counts"].sum(axis=1), corpus["domains"])
+    mixed = document_order(documents, seed, mixture)
     configs = [BudgetConfig(name=str(number), tokens=number) for number in tokens]
-    return mixed.documents, make_budgets(configs, count, mixed, **corpus)
+    rest = corpus["kind_counts"], corpus["repeated"], corpus["digests"]
+    return mixed.documents, make_budgets(configs, count, mixed, documents, *rest)
 
 
 COLUMNS = {Count.ALL: [0, 1, 2, 3], Count.SUPERVISED: [1, 2], Count.THINKING: [1]}
@@ -67,21 +75,21 @@ def shares_of_prefixes(corpus, order, domain):
 
 def test_every_prefix_has_the_domain_shares_of_the_whole(corpus):
     lengths = corpus["kind_counts"].sum(axis=1)
-    mixed = document_order(lengths, corpus["domains"], 3)
+    mixed = document_order(corpus_of(lengths, corpus["domains"]), 3)
     assert sorted(mixed.documents) == list(range(3000))
     assert mixed.exhausted is None and not mixed.repeats.any()
     for domain, name in ((0, "chip_design"), (2, "embedded"), (5, "general")):
         share = lengths[corpus["domains"] == domain].sum() / lengths.sum()
         assert mixed.shares[name] == pytest.approx(share)
         assert np.abs(shares_of_prefixes(corpus, mixed.documents, domain)[300:] - share).max() < 0.005
-    assert (document_order(lengths, corpus["domains"], 4).documents != mixed.documents).any()
+    assert (document_order(corpus_of(lengths, corpus["domains"]), 4).documents != mixed.documents).any()
 
 
 def test_a_mixture_holds_in_every_budget_and_ends_with_its_scarcest_domain(corpus):
     lengths = corpus["kind_counts"].sum(axis=1)
     held = {domain: int(lengths[corpus["domains"] == domain].sum()) for domain in (0, 2, 5)}
     mixture = MixtureConfig(weights={"chip_design": 5, "embedded": 3, "general": 2}, max_epochs=3)
-    mixed = document_order(lengths, corpus["domains"], 1, mixture)
+    mixed = document_order(corpus_of(lengths, corpus["domains"]), 1, mixture)
     for domain, share in ((0, 0.5), (2, 0.3), (5, 0.2)):
         assert np.abs(shares_of_prefixes(corpus, mixed.documents, domain)[300:] - share).max() < 0.005
     assert mixed.exhausted == "general"
@@ -101,7 +109,7 @@ def test_a_mixture_holds_in_every_budget_and_ends_with_its_scarcest_domain(corpu
 def test_temperature_lifts_small_domains(corpus):
     lengths = corpus["kind_counts"].sum(axis=1)
     held = {domain: lengths[corpus["domains"] == domain].sum() for domain in (0, 2, 5)}
-    mixed = document_order(lengths, corpus["domains"], 1, MixtureConfig(temperature=2, max_epochs=2))
+    mixed = document_order(corpus_of(lengths, corpus["domains"]), 1, MixtureConfig(temperature=2, max_epochs=2))
     expected = held[5] ** 0.5 / sum(tokens**0.5 for tokens in held.values())
     assert mixed.shares["general"] == pytest.approx(expected)
     assert shares_of_prefixes(corpus, mixed.documents, 5)[-1] == pytest.approx(expected, abs=0.005)
@@ -109,7 +117,7 @@ def test_temperature_lifts_small_domains(corpus):
 
 def test_a_cap_limits_a_domain(corpus):
     lengths = corpus["kind_counts"].sum(axis=1)
-    mixed = document_order(lengths, corpus["domains"], 1, MixtureConfig(max_tokens={"chip_design": 50_000}))
+    mixed = document_order(corpus_of(lengths, corpus["domains"]), 1, MixtureConfig(max_tokens={"chip_design": 50_000}))
     of_chips = lengths[mixed.documents][corpus["domains"][mixed.documents] == 0].sum()
     assert 49_000 < of_chips <= 50_000
     assert (
@@ -152,12 +160,107 @@ NONE_LEFT = {
 def test_no_documents_left_is_said_with_the_remedy(name):
     lengths, domains, mixture, message = NONE_LEFT[name]
     with pytest.raises(BudgetError, match=message):
-        document_order(np.array(lengths, int), np.array(domains, int), 1, MixtureConfig(**mixture))
+        document_order(corpus_of(lengths, domains), 1, MixtureConfig(**mixture))
 
 
 def test_a_domain_left_out_may_be_capped_to_nothing():
     mixture = MixtureConfig(weights={"chip_design": 1, "embedded": 0}, max_tokens={"embedded": 9})
-    assert document_order(np.array([90, 80]), np.array([0, 2]), 1, mixture).documents.tolist() == [0]
+    assert document_order(corpus_of([90, 80], [0, 2]), 1, mixture).documents.tolist() == [0]
+
+
+@pytest.fixture
+def three_sources():
+    """ECoT rows of three domains, general replay, and distilled rows of two of the domains: 4,000 documents."""
+    generator = np.random.default_rng(7)
+    sources = generator.choice([0, 1, 2], p=[0.6, 0.3, 0.1], size=4000)
+    domains = np.select([sources == 0, sources == 1], [generator.choice([0, 1, 2], size=4000), 5], 0)
+    domains = np.where((sources == 2) & (generator.random(4000) < 0.5), 2, domains)
+    return corpus_of(generator.integers(100, 900, size=4000), domains, sources, ("ecot", "replay", "distilled"))
+
+
+def prefix_shares(values, lengths, order):
+    """[n, values] share of the tokens of each value in every prefix."""
+    member = values[order][:, None] == np.arange(values.max() + 1)
+    return np.cumsum(member * lengths[order][:, None], axis=0) / np.cumsum(lengths[order])[:, None]
+
+
+def test_sources_have_their_shares_in_every_prefix_and_share_them_among_domains(three_sources):
+    weights = {"chip_design": 2, "gpu_optimization": 1, "embedded": 1, "general": 4}
+    mixture = MixtureConfig(sources={"ecot": 0.7, "replay": 0.2, "distilled": 0.1}, weights=weights, max_epochs=4)
+    mixed = document_order(three_sources, 3, mixture)
+    of_sources = prefix_shares(three_sources.sources, three_sources.lengths, mixed.documents)[500:]
+    assert np.abs(of_sources - [0.7, 0.2, 0.1]).max() < 0.005
+    # Of the ECoT rows half are chip design and a quarter each the others; the distilled rows are split 2 : 1.
+    expected = [0.7 / 2 + 0.1 * 2 / 3, 0.7 / 4, 0.7 / 4 + 0.1 / 3, 0, 0, 0.2]
+    of_domains = prefix_shares(three_sources.domains, three_sources.lengths, mixed.documents)[500:]
+    assert np.abs(of_domains - expected).max() < 0.005
+    assert mixed.source_shares == pytest.approx({"ecot": 0.7, "replay": 0.2, "distilled": 0.1})
+    assert mixed.shares["general"] == pytest.approx(0.2) and mixed.shares["embedded"] == pytest.approx(expected[2])
+    configs = [BudgetConfig(name=str(tokens), tokens=tokens) for tokens in (180_000, 360_000, 540_000)]
+    kinds = three_sources.lengths[:, None] * [1, 0, 0, 0]
+    digests = [b"d"] * 4000
+    for budget in make_budgets(configs, Count.ALL, mixed, three_sources, kinds, np.zeros(4000, int), digests):
+        members = mixed.documents[: budget.documents]
+        shares = [three_sources.lengths[members][three_sources.sources[members] == s].sum() for s in range(3)]
+        assert list(budget.sources.values()) == shares
+        assert budget.deviation < 0.005
+
+
+def test_a_source_may_have_a_cap_and_epochs_of_its_own(three_sources):
+    lengths, sources = three_sources.lengths, three_sources.sources
+    mixture = MixtureConfig(
+        sources={"ecot": 1, "replay": {"weight": 1, "max_epochs": 3, "max_tokens": 20_000}, "distilled": 0}
+    )
+    mixed = document_order(three_sources, 3, mixture)
+    replay = mixed.documents[sources[mixed.documents] == 1]
+    assert (sources[mixed.documents] != 2).all() and mixed.exhausted == "general of replay"
+    unique, counts = np.unique(replay, return_counts=True)
+    assert 19_000 < lengths[unique].sum() <= 20_000 and set(counts) == {3}
+    # The first epoch holds each once; later ones have orders of their own.
+    size = len(unique)
+    epochs = [replay[:size], replay[size : 2 * size], replay[2 * size :]]
+    assert all(sorted(epoch) == sorted(unique) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert mixed.repeats[sources[mixed.documents] == 1].tolist() == [False] * size + [True] * 2 * size
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        ({"sources": {"ecot": 1, "replay": 1}}, "sources says nothing of distilled"),
+        (
+            {"sources": {"ecot": 1, "replay": 1, "distilled": 0}, "weights": dict(chip_design=1, general=0)},
+            "weights says nothing of embedded, gpu_optimization",
+        ),
+        (
+            {
+                "sources": {"ecot": 1, "replay": 1, "distilled": 0},
+                "weights": dict(chip_design=1, embedded=1, gpu_optimization=1, general=0),
+            },
+            "leaves out all domains of source replay",
+        ),
+        ({"sources": {"replay": {"max_tokens": 10}}}, r"sources\.replay\.max_tokens: 10 is below its first document"),
+    ],
+)
+def test_weights_of_sources_must_fit_the_data(three_sources, mixture, message):
+    with pytest.raises(BudgetError, match=message):
+        document_order(three_sources, 1, MixtureConfig(**mixture))
+
+
+def test_documents_of_a_trajectory_follow_one_another():
+    generator = np.random.default_rng(1)
+    trajectories = np.sort(generator.integers(0, 300, size=1000))
+    corpus = corpus_of(generator.integers(10, 90, size=1000), trajectories % 2, trajectories=trajectories)
+    mixed = document_order(corpus, 4, MixtureConfig(max_epochs=2, temperature=2))
+    taken = trajectories[mixed.documents]
+    runs = np.split(mixed.documents, np.nonzero(np.diff(taken))[0] + 1)
+    assert all((np.diff(run) == 1).all() for run in runs)  # in their own order
+    whole = np.bincount(trajectories, minlength=300)
+    assert all(len(run) == whole[trajectories[run[0]]] for run in runs)
+    seen = set()
+    for document, repeat in zip(mixed.documents.tolist(), mixed.repeats.tolist(), strict=True):
+        assert repeat == (document in seen)
+        seen.add(document)
 
 
 def test_short_data_is_refused_with_the_missing_tokens(corpus):

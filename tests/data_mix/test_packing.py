@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecot.data_mix.packing import best_fit_decreasing, deal_steps, pack_cost
+from ecot.data_mix.packing import best_fit_decreasing, deal_steps, document_costs, pack_together
 
 
 def slow_best_fit_decreasing(lengths, capacity):
@@ -45,8 +45,28 @@ def test_density_on_reasoning_lengths():
 
 
 def test_cost_is_linear_plus_attention():
-    assert pack_cost(np.array([100, 300]), 1000) == 400 + (100**2 + 300**2) / 1000
-    assert pack_cost(np.array([1000]), 1000) == 2000
+    assert document_costs(np.array([100, 300, 1000]), 1000).tolist() == [110, 390, 2000]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_documents_of_a_trajectory_share_a_pack_as_far_as_they_fit(seed):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, 60, size=400)
+    trajectories = np.sort(generator.integers(0, 150, size=400))
+    packs = pack_together(lengths, trajectories, 100)
+    assert sorted(np.concatenate(packs).tolist()) == list(range(400))
+    assert all(lengths[pack].sum() <= 100 for pack in packs)
+    home = {index: number for number, pack in enumerate(packs) for index in pack.tolist()}
+    for trajectory in np.unique(trajectories):
+        members = np.nonzero(trajectories == trajectory)[0]
+        chunks = [[members[0]]]
+        for index in members[1:]:  # cut where the next one would not fit
+            if lengths[chunks[-1]].sum() + lengths[index] > 100:
+                chunks.append([])
+            chunks[-1].append(index)
+        assert all(len({home[index] for index in chunk}) == 1 for chunk in chunks)
+    alone = pack_together(lengths, np.arange(400), 100)
+    assert [pack.tolist() for pack in alone] == best_fit_decreasing(lengths, 100)
 
 
 def test_steps_hold_packs_of_neighbouring_cost_and_the_last_one_the_cheapest():

@@ -158,6 +158,37 @@ def test_domain_shares_of_steps_are_reported(prepared):
     assert plan.header["balance"]["domain_worst"] == pytest.approx(max(deviations))
 
 
+def test_expanded_documents_of_a_trajectory_share_a_pack_and_count_their_beginning_once(run_paths, data_config):
+    packing = {"pack_tokens": 1024, "global_batch_tokens": 2048}
+    config = data_config(past_thinking="expand", packing=packing, mixture={"max_epochs": 2})
+    prepared = prepare(config, run_paths, seed=1)
+    plan, store = prepared.plan, prepared.train
+    taken, previous = [], 0
+    for budget in plan.budgets:
+        packs = [pack.documents for step in range(previous, budget.last_step) for pack in plan.packs(step)]
+        home = {}
+        for number, documents in enumerate(packs):
+            for index in documents:
+                home.setdefault(store.trajectories[index], set()).add(number)
+        shared = [pack for documents in packs for pack in documents if store.repeated[pack]]
+        assert len(shared) > 10
+        for trajectory, numbers in home.items():
+            members = [index for index in range(len(store)) if store.trajectories[index] == trajectory]
+            if store.lengths[members].sum() <= 1024:
+                assert len(numbers) <= max(sum(documents.count(m) for documents in packs) for m in members)
+        taken += [index for documents in packs for index in documents]
+        seen, repeated = set(), 0
+        for index in taken:
+            repeated += store.lengths[index] if index in seen else store.repeated[index]
+            seen.add(index)
+        counts = plan.counts_until(budget.last_step)
+        assert counts["repeated"] == budget.repeated == repeated > 0
+        assert counts["unique"] == counts["all"] - repeated
+        previous = budget.last_step
+    summary = prepared.summary["plan"]["budgets"][-1]
+    assert summary["unique"] + summary["repeated"] == summary["all"] == plan.tokens_until(plan.num_steps)
+
+
 def test_short_data_names_the_remedy(run_paths, data_config):
     config = data_config(budgets=[{"name": "huge", "tokens": 10**8}])
     with pytest.raises(BudgetError, match=r"are missing; raise synthesis\.train_trajectories"):
