@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ecot.config import Config, load_config
-from ecot.data_mix.config import DataConfig
+from ecot.data_mix.config import DataConfig, Form
 from ecot.errors import ConfigError
 from ecot.eval.config import EvalConfig
 from ecot.run_paths import RunPaths
@@ -38,6 +38,19 @@ class RunConfig(Config):
     """`ecot train`: how."""
     eval: EvalConfig = EvalConfig()
     """`ecot eval`: on what."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _narrated_observations_are_trained(cls, values: Any) -> Any:
+        """In the folded form the model writes observations itself, so they weigh 1 unless the run says otherwise."""
+        data = values.get("data") if isinstance(values, dict) else None
+        if not isinstance(data, dict) or data.get("form") != Form.FOLDED:
+            return values
+        train = values.get("train") or {}
+        loss = train.get("loss") or {} if isinstance(train, dict) else None
+        if not isinstance(loss, dict):
+            return values
+        return {**values, "train": {**train, "loss": {"observation": 1.0, **loss}}}
 
     @property
     def paths(self) -> RunPaths:

@@ -47,6 +47,8 @@ class Tokenised:
     """What its length cost: `rows` is 1 if anything was."""
     removed_thoughts: tuple[int, ...]
     """Messages whose thoughts the template left out of the last kept document."""
+    unanswered: tuple[int, ...] = ()
+    """Messages after a last attempt that the form or `past_thinking` leaves out."""
 
     @property
     def kept(self) -> Tally:
@@ -99,9 +101,19 @@ class DocumentMaker:
             if self.form is Form.FOLDED:
                 folded = fold(messages)
                 return [self.renderer.render(folded.messages, folded.inner)]
-            return [self.renderer.render(part) for part in self.renderer.documents(messages)]
+            return [self._render_part(messages, len(part)) for part in self.renderer.documents(messages)]
         except DataError as error:
             return error
+
+    def _render_part(self, messages: Sequence[Message], length: int) -> Rendering:
+        """The first messages of a conversation."""
+        return self.renderer.render(messages[:length], next_role=messages[length].role if messages[length:] else None)
+
+    def _unanswered(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        if self.form is Form.FOLDED:
+            return fold(messages).unanswered
+        longest = max(len(part) for part in self.renderer.documents(messages))
+        return tuple(range(longest, len(messages)))
 
     def _fit(self, trajectory: Trajectory, renderings: list[Rendering], whole: list[Encoded]) -> Tokenised | DataError:
         kept = [
@@ -131,7 +143,7 @@ class DocumentMaker:
             supervised=lost.supervised - remaining.supervised,
         )
         removed = kept[-1][0].removed_thoughts if kept else ()
-        return Tokenised(tuple(documents), lost, removed)
+        return Tokenised(tuple(documents), lost, removed, self._unanswered(trajectory.messages) if kept else ())
 
     def _shorten(self, messages: Sequence[Message]) -> tuple[Rendering, Encoded] | DataError | None:
         """The longest beginning of a trajectory that fits and ends with an attempt or its observation."""
@@ -141,7 +153,7 @@ class DocumentMaker:
                 continue
             part = next(iter(self.renderer.documents(messages[:end])))
             try:
-                rendering = self.renderer.render(part)
+                rendering = self._render_part(messages, len(part))
             except DataError as error:
                 return error
             (code,) = self.renderer.encode([rendering])

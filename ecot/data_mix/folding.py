@@ -22,6 +22,8 @@ class Folded:
     messages: tuple[Message, ...]
     inner: Mapping[int, tuple[Span, ...]]
     """Message to the spans of its thinking, in characters of `reasoning_content`."""
+    unanswered: tuple[int, ...]
+    """Messages that were left out: observations after the last attempt of a stretch."""
 
 
 def fold(messages: Sequence[Message]) -> Folded:
@@ -31,11 +33,11 @@ def fold(messages: Sequence[Message]) -> Folded:
     """
     folded: list[Message] = []
     inner: dict[int, tuple[Span, ...]] = {}
+    unanswered: list[int] = []
     attempt, index = 0, 0
     while index < len(messages):
         if messages[index].role is not Role.ASSISTANT:
-            if messages[index].role is not Role.OBSERVATION:
-                folded.append(messages[index])
+            folded.append(messages[index])
             index += 1
             continue
         end = index + 1
@@ -50,8 +52,9 @@ def fold(messages: Sequence[Message]) -> Folded:
         if thought.text:
             inner[len(folded)] = tuple(thought.spans)
         folded.append(Message(Role.ASSISTANT, messages[last].content, thought.text or None))
+        unanswered += range(last + 1, end)
         index = end
-    return Folded(tuple(folded), inner)
+    return Folded(tuple(folded), inner, tuple(unanswered))
 
 
 class _Thought:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ecot.data_mix.config import PastThinking
 from ecot.data_mix.skeleton import (
+    SENTINEL_BEGIN,
     SENTINEL_END,
     Field,
     MessageShape,
@@ -53,6 +54,9 @@ class Layout:
     """For each supervised turn the index of its first piece: where the generation prompt ends."""
     removed_thoughts: tuple[int, ...]
     """Messages whose thinking the template leaves out."""
+    stop: str = ""
+    """What ends the last turn beyond the rendering: where turns have no end of their own, the token that opens the next
+    one, as the template writes it once there is a next one."""
 
 
 class _Turn(NamedTuple):
@@ -73,34 +77,56 @@ class LayoutFinder:
         self.tokenizer = tokenizer
         self.past_thinking = past_thinking
         self.control = control_pattern(tokenizer)
-        self._layouts: dict[Shape, Layout] = {}
+        self._layouts: dict[tuple[Shape, str], Layout] = {}
         self._sources: dict[tuple[Shape, bool], str] = {}
 
-    def find(self, shape: Shape) -> Layout:
+    def find(self, shape: Shape, next_role: str = "user") -> Layout:
         """The layout of a shape, remembered.
+
+        Args:
+            shape: the conversation's.
+            next_role: whose turn it would be after a last assistant turn; matters only to templates in which the next
+                turn's token ends a turn (GLM-4.5).
 
         Raises:
             TemplateError: names what the template loses and the remedy.
         """
-        if shape not in self._layouts:
+        key = (shape, next_role)
+        if key not in self._layouts:
             if len(self._layouts) >= 4096:  # shapes of long general chats need not all be remembered
                 self._layouts.clear()
                 self._sources.clear()
-            self._layouts[shape] = self._find(shape)
-        return self._layouts[shape]
+            self._layouts[key] = self._find(shape, next_role)
+        return self._layouts[key]
 
-    def _find(self, shape: Shape) -> Layout:
+    def _find(self, shape: Shape, next_role: str) -> Layout:
         skeleton = probe(self.tokenizer, shape)
         last = last_turn(shape)
         removed = self._check_nothing_lost(shape, skeleton, last)
+        stop = self._stop_after(shape, skeleton, next_role) if last == len(shape) - 1 else ""
+        skeleton = replace(skeleton, tail=skeleton.tail + stop, source=skeleton.source + stop)
         only_last = self.past_thinking is PastThinking.EXPAND
-        turns = [
-            self._turn(shape, skeleton, index, supervised=index == last or not only_last)
-            for index, message in enumerate(shape)
-            if message.role == "assistant"
-        ]
-        pieces, starts = _cut(skeleton, turns, shape)
-        return Layout(skeleton, tuple(pieces), tuple(starts), removed)
+        indices = [index for index, message in enumerate(shape) if message.role == "assistant"]
+        turns = [self._turn(shape, skeleton, index, supervised=index == last or not only_last) for index in indices]
+        # What earlier documents of an expanded trajectory hold already is context here: no token has a kind to learn
+        # in two of them.
+        told_before = indices[-2] if only_last and len(indices) > 1 else -1
+        pieces, starts = _cut(skeleton, turns, shape, told_before)
+        return Layout(skeleton, tuple(pieces), tuple(starts), removed, stop)
+
+    def _stop_after(self, shape: Shape, skeleton: Skeleton, next_role: str) -> str:
+        """What the template would write after a last turn to open the next; empty where the turn has an end itself."""
+        if self.control.search(skeleton.tail):
+            return ""
+        following = MessageShape(next_role, observation=False, thinks=False, has_content=True)
+        answering = shape[-1]._replace(has_content=True)  # a next turn may take the thought away, never the answer
+        try:
+            source = self._source((*shape[:-1], answering, following), False)
+        except TemplateError:  # the template refuses that role, so no such turn ever follows
+            return ""
+        end = source.find(f"{SENTINEL_BEGIN}{len(shape) - 1}c{SENTINEL_END}")
+        match = self.control.match(source, source.index(SENTINEL_END, end) + 1) if end >= 0 else None
+        return match[0] if match else ""
 
     def _source(self, shape: Shape, generation_prompt: bool) -> str:
         """The rendering of a shape with sentinels, remembered: a conversation's prefixes are those of many others."""
@@ -137,7 +163,11 @@ class LayoutFinder:
         match = self.control.search(skeleton.source, texts_end, min(following, default=len(skeleton.source)))
         end_of_turn = self._end_of_turn(shape[index])
         # Where a turn has no end of its own, the token that opens the next turn stops generation (GLM-4.5).
-        stops = match is not None and (match.start() == texts_end if end_of_turn is None else match[0] == end_of_turn)
+        # It follows the answer at once, or what the template writes for an empty one.
+        written = "" if content else self._tail(shape[: index + 1])
+        stops = match is not None and (
+            skeleton.source[texts_end : match.start()] == written if end_of_turn is None else match[0] == end_of_turn
+        )
         if match is None or not stops:
             raise TemplateError(
                 f"no special token ends message {index} (assistant) of {len(shape)}, so stopping would never be "
@@ -149,10 +179,14 @@ class LayoutFinder:
             before = Kind.PROMPT  # an empty thought that the template wrote by itself is no target
         return _Turn(start, answer_start, match.end(), before, supervised)
 
+    def _tail(self, shape: Shape) -> str:
+        """What the template writes after the last text of a conversation."""
+        return self._source(shape, False).rpartition(SENTINEL_END)[2]
+
     def _end_of_turn(self, turn: MessageShape) -> str | None:
         """The special token that follows the answer of a last turn."""
         shape = (MessageShape("user", False, False, True), turn._replace(has_content=True))
-        match = self.control.search(self._source(shape, False).rpartition(SENTINEL_END)[2])
+        match = self.control.search(self._tail(shape))
         return match[0] if match else None
 
     def _turn_start(self, shape: Shape, skeleton: Skeleton, index: int) -> int:
@@ -211,8 +245,11 @@ def _sentinel_positions(skeleton: Skeleton) -> dict[Field, tuple[int, int]]:
     return positions
 
 
-def _cut(skeleton: Skeleton, turns: Sequence[_Turn], shape: Shape) -> tuple[list[Piece], list[int]]:
-    """Cut the skeleton into pieces of one kind and attempt each, and say which piece begins each supervised turn."""
+def _cut(skeleton: Skeleton, turns: Sequence[_Turn], shape: Shape, told_before: int) -> tuple[list[Piece], list[int]]:
+    """Cut the skeleton into pieces of one kind and attempt each, and say which piece begins each supervised turn.
+
+    Observations up to message `told_before` are context.
+    """
     positions = _sentinel_positions(skeleton)
     edges = {0, len(skeleton.source)}
     edges.update(edge for turn in turns for edge in (turn.start, turn.answer_start, turn.end))
@@ -228,7 +265,7 @@ def _cut(skeleton: Skeleton, turns: Sequence[_Turn], shape: Shape) -> tuple[list
         attempt = sum(turn.start <= begin for turn in turns)
         kind = _kind(begin, turns[attempt - 1] if attempt else None)
         slot = slots.get(begin)
-        if slot is not None and shape[slot.field.message].observation:
+        if slot is not None and shape[slot.field.message].observation and slot.field.message > told_before:
             kind = Kind.OBSERVATION
         pieces.append(Piece("" if slot else skeleton.source[begin:end], slot, kind, attempt))
     return pieces, starts

@@ -56,10 +56,13 @@ def pieces(document: Document, tokenizer: Any) -> Iterator[Piece]:
 
 
 def counts_line(document: Document) -> str:
-    """Tokens per kind and the outcome of each attempt, in one line."""
+    """Tokens per kind and the outcome of each attempt that the document holds, in one line."""
     counts = [f"{kind.name.lower()} {count_tokens(document.runs, [kind])}" for kind in TERMINAL_STYLES]
-    labels = " > ".join(label or "not run" for label in document.attempt_labels) or "no attempt"
-    return f"{document.trajectory_id} ({document.domain}): {len(document)} tokens, {', '.join(counts)}; {labels}"
+    held = max((run.attempt for run in document.runs), default=0)
+    labels = " > ".join(label or "not run" for label in document.attempt_labels[:held]) or "no attempt"
+    missing = len(document.attempt_labels) - held
+    rest = f" (and {missing} more that it does not hold)" if missing > 0 else ""
+    return f"{document.trajectory_id} ({document.domain}): {len(document)} tokens, {', '.join(counts)}; {labels}{rest}"
 
 
 def legend() -> Text:

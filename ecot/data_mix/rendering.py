@@ -82,6 +82,7 @@ class Renderer:
         messages: Sequence[Message],
         inner: Mapping[int, Sequence[Span]] | None = None,
         kinds: Mapping[int, Kind] | None = None,
+        next_role: Role | None = None,
     ) -> Rendering:
         """The text that the chat template gives, with kinds and attempts by character.
 
@@ -91,13 +92,18 @@ class Renderer:
                 narrates count like turns of their own.
             kinds: assistant message to the kind that all its supervised text has instead, end of turn included: what a
                 world model says is an observation.
+            next_role: who speaks after these messages, where they end with an assistant's; some templates end a turn
+                with the next one's token. A tool where one spoke before, otherwise the user, when absent.
 
         Raises:
             TemplateError: the template loses text that must be there, for every conversation of this shape.
             DataError: a text holds control tokens or broken Unicode, or makes the template write something else.
         """
         self._check_texts(messages)
-        layout = self._layouts.find(shape_of(messages, self.observation_role))
+        if next_role is None:
+            next_role = Role.OBSERVATION if any(m.role is Role.OBSERVATION for m in messages) else Role.USER
+        following = str(self.observation_role if next_role is Role.OBSERVATION else next_role)
+        layout = self._layouts.find(shape_of(messages, self.observation_role), following)
         wire = to_wire(messages, self.observation_role)
         parts, spans, ends = [], [], [0]
         turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
@@ -116,7 +122,7 @@ class Renderer:
             kind = instead.get(piece.attempt, piece.kind) if piece.kind in SUPERVISED_KINDS else piece.kind
             spans.append(Span(ends[-1], kind, piece.attempt + narrated))
         text = "".join(parts)
-        rendered = render_text(self.tokenizer, wire)
+        rendered = render_text(self.tokenizer, wire) + layout.stop
         if text != rendered:
             raise DataError(_first_difference(text, rendered, spans))
         starts = tuple(ends[index] for index in layout.turn_starts)

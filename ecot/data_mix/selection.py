@@ -102,6 +102,8 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
         if line["stripped"]:
             stripped = Tally(1, 0, line["stripped"], line["stripped"])
             selection.ledger.record(Fate.CUT, domain, stripped, "stripped_thought")
+        if line["unanswered"]:  # what the tools said to a last attempt, where nothing may follow that
+            selection.ledger.record(Fate.CUT, domain, Tally(1, 0, line["unanswered"], 0), "after_the_last_turn")
         selection.kept += range(first, first + line["documents"])
     return selection
 

@@ -44,10 +44,12 @@ ROW_SCHEMA = pa.schema(
         ("lost_tokens", pa.int64()),
         ("lost_supervised", pa.int64()),
         ("stripped", pa.int64()),
+        ("unanswered", pa.int64()),
     ]
 )
 """A line per row: `domain` -1 when unknown; `problem` empty, or `schema`, `rendering` (refused) or `over_long` (no part
-fits); `key` of the normalised text; counts of what the shard holds, of what length cost, and of stripped thoughts."""
+fits); `key` of the normalised text; counts of what the shard holds, of what length cost, of stripped thoughts, and of
+messages after the last attempt that are left out."""
 BATCH_CHARACTERS = 2_000_000
 """Text tokenised at once: bounds memory, and is enough to keep all threads busy."""
 
@@ -99,9 +101,8 @@ class ShardMaker:
                 content.rows.append(_line(row, "rendering", f"{row.place}: {result}", tally))
                 continue
             stripped = self._stripped_tokens(row.trajectory, result)
-            content.rows.append(
-                _line(row, "" if result.documents else "over_long", "", result.kept, result.lost, stripped)
-            )
+            line = _line(row, "" if result.documents else "over_long", "", result.kept, result.lost)
+            content.rows.append({**line, "stripped": stripped, "unanswered": self._tokens_of(row, result.unanswered)})
             content.documents += [(row, document) for document in result.documents]
 
     def _bare_tally(self, trajectory: Trajectory) -> Tally:
@@ -120,6 +121,10 @@ class ShardMaker:
             return 0
         thoughts = [trajectory.messages[index].reasoning_content or "" for index in result.removed_thoughts]
         return sum(len(self.renderer.token_ids(thought)) for thought in thoughts)
+
+    def _tokens_of(self, row: Row, messages: Sequence[int]) -> int:
+        assert row.trajectory is not None
+        return sum(len(self.renderer.token_ids(row.trajectory.messages[index].content)) for index in messages)
 
 
 _worker: ShardMaker | None = None
@@ -154,9 +159,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _line(
-    row: Row, problem: str, message: str, kept: Tally | None = None, lost: Tally | None = None, stripped: int = 0
-) -> dict[str, Any]:
+def _line(row: Row, problem: str, message: str, kept: Tally | None = None, lost: Tally | None = None) -> dict[str, Any]:
     kept, lost = kept or Tally(), lost or Tally()
     trajectory = row.trajectory
     return {
@@ -174,5 +177,6 @@ def _line(
         "lost_documents": lost.documents,
         "lost_tokens": lost.tokens,
         "lost_supervised": lost.supervised,
-        "stripped": stripped,
+        "stripped": 0,
+        "unanswered": 0,
     }

@@ -1,5 +1,11 @@
 """The folded form: one thought that narrates attempts and observations, kinds and attempts kept inside it."""
 
+import copy
+
+import pytest
+
+from ecot.cli.run_config import RunConfig
+from ecot.config import validate_config
 from ecot.data_mix.config import SourceConfig
 from ecot.data_mix.folding import fold
 from ecot.data_mix.store_builder import StoreBuilder
@@ -107,3 +113,22 @@ def test_a_folded_store(tmp_path, tokenizer, data_config, trajectories):
         assert observed == set(range(1, len(trajectory.attempts)))
         assert {run.attempt for run in document.runs if run.kind is ANSWER} == {len(trajectory.attempts)}
         assert len(document.attempt_labels) == len(trajectory.attempts)
+
+
+@pytest.mark.parametrize(
+    ("form", "loss", "weight"),
+    [("folded", None, 1.0), ("folded", {"observation": 0.25}, 0.25), ("multi_turn", None, 0.0), ("folded", {}, 1.0)],
+)
+def test_narrated_observations_weigh_1_unless_the_run_says_otherwise(form, loss, weight):
+    """The model must write them itself in this form; in turns of their own the tool writes them."""
+    data = {
+        "form": form,
+        "over_long": "drop",
+        "tokenizer": {"train": {}},
+        "budgets": [{"name": "a", "tokens": 10}],
+        "packing": {"pack_tokens": 64, "global_batch_tokens": 64},
+    }
+    values = {"name": "r", "data": data} | ({"train": {"loss": loss}} if loss is not None else {})
+    given = copy.deepcopy(values)
+    assert validate_config(RunConfig, values, "here").train.loss.by_kind[OBSERVATION] == weight
+    assert values == given

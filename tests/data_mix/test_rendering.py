@@ -133,6 +133,23 @@ def test_expanded_documents_supervise_only_their_last_turn(make_renderer):
     ]
 
 
+def test_an_observation_has_its_kind_in_one_expanded_document_only(make_renderer):
+    """Repeated prefixes are context: trained in each document, early observations would count several times."""
+    third = (*CONVERSATION[:5], Message(Role.OBSERVATION, "mismatch"), Message(Role.ASSISTANT, "best", "Now."))
+    renderer = make_renderer("shipped", "tool", "expand")
+    kinds = [
+        [(text, kind) for text, kind, _ in segments_of_spans(renderer.render(part)) if kind is not PROMPT]
+        for part in renderer.documents((*third, Message(Role.OBSERVATION, "PASS")))
+    ]
+    assert [[text for text, kind in document if kind is OBSERVATION] for document in kinds] == [
+        [],
+        ["syntax error\n"],
+        ["mismatch"],
+    ]
+    supervised = [text for document in kinds for text, kind in document if kind is not OBSERVATION]
+    assert len(supervised) == len(set(supervised)) == 6
+
+
 def test_a_thought_opened_by_the_generation_prompt_is_supervised_from_its_text_on(make_renderer):
     renderer = make_renderer("qwen3_thinking")
     segments = segments_of_spans(renderer.render(CONVERSATION))

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from ecot.data_mix.config import ObservationRole, PastThinking
+from ecot.data_mix.config import ObservationRole, OverLong, PastThinking
+from ecot.data_mix.documents import DocumentMaker
 from ecot.data_mix.rendering import Renderer
 from ecot.data_mix.templates import shipped_template
 from ecot.errors import DataError, TemplateError
@@ -92,8 +93,40 @@ def test_the_token_that_opens_the_next_turn_is_the_stop_signal_of_glm(family):
         ("PASS", OBSERVATION, 2),
         ("\n</tool_response>", PROMPT, 2),
     ]
-    with pytest.raises(TemplateError, match=r"message 4 \(assistant\) of 5, so stopping would never be learned"):
-        renderer.render(THOUGHTFUL[:-1])
+
+
+def test_a_last_turn_of_glm_ends_with_the_token_of_whoever_would_be_next(family):
+    """Elsewhere a conversation that ends with the assistant gets no stop token at all, or `<|endoftext|>`, which no
+    turn within a conversation ends with; the model then goes on by itself."""
+    renderer = family("glm45")
+    last = segments(renderer, THOUGHTFUL[:-1])[-1]
+    assert last == ("good code<|observation|>", ANSWER, 2)  # a tool spoke before, so a tool is next
+    assert segments(renderer, THOUGHTFUL[:3])[-1] == ("bad code<|user|>", ANSWER, 1)
+    rendering = renderer.render(THOUGHTFUL[:3], next_role=Role.OBSERVATION)
+    assert rendering.text.endswith("bad code<|observation|>")
+    # What is trained is the beginning of the longer conversation, token for token.
+    longer = renderer.render(THOUGHTFUL[:4])
+    assert longer.text.startswith(rendering.text)
+    (encoded,) = renderer.encode([rendering])
+    assert ids_of(renderer, THOUGHTFUL[:4])[: len(encoded.ids)] == encoded.ids.tolist()
+
+
+def test_a_turn_of_glm_that_only_thinks_ends_as_well(family):
+    silent = (*THOUGHTFUL[:2], Message(Role.ASSISTANT, "", "Hm."), Message(Role.OBSERVATION, "no code"))
+    assert segments(family("glm45"), silent)[1:3] == [
+        ("\n<think>Hm.</think>", THINKING, 1),
+        ("<|observation|>", ANSWER, 1),
+    ]
+    assert segments(family("glm45"), silent[:3])[-1] == ("<|user|>", ANSWER, 1)
+
+
+def test_expanded_documents_of_glm_end_as_the_conversation_went_on(family, trajectories):
+    """In documents cut out of a conversation, the next speaker is known."""
+    renderer = family("glm45", past="expand")
+    maker = DocumentMaker(renderer, 10_000, OverLong.DROP)
+    (made,) = maker.make([trajectories[1]])
+    ends = [renderer.decode(document.encoded.ids[-1:].tolist()) for document in made.documents]
+    assert ends == ["<|observation|>"] * len(trajectories[1].attempts)
 
 
 def test_llama3_trains_conversations_without_thinking(family):

@@ -44,10 +44,10 @@ def test_it_is_the_token_that_the_last_trained_turn_ends_with():
     assert end_of_turn_ids(made, OPENING)[0] == supervised[-1]
 
 
-def test_without_an_end_of_turn_it_is_the_token_of_the_next_role():
+def test_without_an_end_of_turn_it_is_the_token_of_whoever_is_next():
     special = ("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
     made = renderer((TEMPLATES / "glm45.jinja").read_text(), *special)
-    assert tokens(made, end_of_turn_ids(made, OPENING)) == ["<|observation|>", "<|endoftext|>"]
+    assert tokens(made, end_of_turn_ids(made, OPENING)) == ["<|user|>", "<|observation|>", "<|endoftext|>"]
 
 
 def test_a_template_without_any_end_is_refused():
