@@ -1,6 +1,8 @@
 """Configuration: YAML, validated by pydantic before anything heavy is imported, with dotted overrides.
 
 A field's docstring is its help. Unknown keys fail. An error names the file, the key, what is wrong and the remedy.
+A file may begin from others: `include: [data/paper_scale.yaml]`, paths relative to the file itself. Sections are merged
+key by key, later files and then the file's own keys winning; lists are replaced.
 """
 
 from __future__ import annotations
@@ -31,17 +33,40 @@ def load_config(kind: type[ConfigT], path: Path, overrides: Sequence[str] = ()) 
     Raises:
         ConfigError: the file is missing or not YAML, an override is malformed, or a key is unknown or wrong.
     """
+    values = _read(path, ())
+    for override in overrides:
+        _apply_override(values, override)
+    return validate_config(kind, values, str(path))
+
+
+def _read(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a file over those of the files that it includes."""
+    by = f" (included by {including[-1]})" if including else ""
     if not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file; shipped ones are under configs/")
+        raise ConfigError(f"{path}: no such configuration file{by}; shipped ones are under configs/")
+    if path.resolve() in (earlier.resolve() for earlier in including):
+        raise ConfigError(f"{path}: includes itself, by way of {including[-1]}; leave one of the two out")
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold a mapping of sections, not {type(values).__name__}")
-    for override in overrides:
-        _apply_override(values, override)
-    return validate_config(kind, values, str(path))
+    included = values.pop("include", [])
+    if not (isinstance(included, list) and all(isinstance(name, str) for name in included)):
+        raise ConfigError(f"{path}: key 'include' must be a list of paths relative to this file")
+    merged: dict[str, Any] = {}
+    for name in included:
+        merged = _merge(merged, _read(path.parent / name, (*including, path)))
+    return _merge(merged, values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def validate_config(kind: type[ConfigT], values: dict[str, Any], place: str) -> ConfigT:

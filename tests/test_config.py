@@ -60,3 +60,27 @@ def test_a_wrong_config_names_file_key_and_remedy(tmp_path, text, overrides, wor
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no such configuration file"):
         load_config(Outer, tmp_path / "none.yaml")
+
+
+def test_a_file_begins_from_those_that_it_includes(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.yaml").write_text("train: {steps: 5, learning_rate: 1.0}\nother: {steps: 8}\n")
+    (tmp_path / "parts" / "b.yaml").write_text("include: [a.yaml]\ntrain: {steps: 6}\n")
+    path = write(tmp_path, "include: [parts/b.yaml]\nname: a\ntrain: {learning_rate: 2.0}\n")
+    config = load_config(Outer, path, ["other.steps=9"])
+    assert (config.train.steps, config.train.learning_rate, config.other.steps) == (6, 2.0, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("include: [none.yaml]\nname: a\n", ["none.yaml: no such", "included by", "run.yaml"]),
+        ("include: [run.yaml]\nname: a\n", ["includes itself"]),
+        ("include: part.yaml\nname: a\n", ["'include' must be a list"]),
+    ],
+)
+def test_a_wrong_include_is_named(tmp_path, text, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config(Outer, write(tmp_path, text))
+    for word in words:
+        assert word in str(caught.value)
