@@ -38,6 +38,13 @@ class Run(NamedTuple):
     """0 before the first assistant turn; attempt k's thinking, answer and the observation that answers it are k."""
 
 
+def trained_kinds(runs: Sequence[Run]) -> tuple[Kind, ...]:
+    """The kinds whose tokens a document's supervised tokens are: observation where the model stands in for a tool."""
+    if any(run.kind in SUPERVISED_KINDS for run in runs):
+        return SUPERVISED_KINDS
+    return (Kind.OBSERVATION,)
+
+
 def merge_runs(runs: Iterable[Run]) -> list[Run]:
     """Join neighbouring runs of the same kind and attempt and drop empty ones."""
     merged: list[Run] = []

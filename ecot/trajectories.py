@@ -30,6 +30,15 @@ class Role(StrEnum):
     OBSERVATION = "observation"
 
 
+class TurnKind(StrEnum):
+    """What an assistant's turn is to training, where it is not the usual thinking and answer."""
+
+    OBSERVATION = "observation"
+    """The model stands in for a tool (a world model's pairs): all of it is observation, end of turn included."""
+    PROMPT = "prompt"
+    """Context only: it is shown and never trained."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn."""
@@ -39,6 +48,8 @@ class Message:
     """The text; for an assistant its answer, without the thinking."""
     reasoning_content: str | None = None
     """The assistant's thinking, without `<think>` tags."""
+    kind: TurnKind | None = None
+    """Of an assistant only: what its whole turn counts as; thinking and answer when absent."""
 
     __pydantic_config__ = _STRICT_KEYS
 
@@ -100,8 +111,9 @@ class Trajectory:
         """The row as plain Python values, the shape of one JSONL line."""
         row = json.loads(json.dumps(asdict(self), default=dict))
         for message in row["messages"]:
-            if message["reasoning_content"] is None:
-                del message["reasoning_content"]
+            for name in ("reasoning_content", "kind"):
+                if message[name] is None:
+                    del message[name]
         return row
 
 
@@ -146,9 +158,11 @@ def _check_structure(trajectory: Trajectory, place: str) -> None:
             raise DataError(f"{where}': an observation must follow an assistant message")
         if message.reasoning_content is not None and message.role is not Role.ASSISTANT:
             raise DataError(f"{where}.reasoning_content': only an assistant thinks")
+        if message.kind is not None and message.role is not Role.ASSISTANT:
+            raise DataError(f"{where}.kind': only an assistant's turn may count as something else")
         previous = message.role
-    if not any(message.role is Role.ASSISTANT for message in messages):
-        raise DataError(f"{place}: field 'messages': no assistant message, so nothing to train on")
+    if not any(m.role is Role.ASSISTANT and m.kind is not TurnKind.PROMPT for m in messages):
+        raise DataError(f"{place}: field 'messages': no assistant message that is more than context; nothing to train")
     for index, attempt in enumerate(attempts):
         where = f"{place}: field 'attempts.{index}"
         if not (0 <= attempt.message_index < len(messages) and messages[attempt.message_index].role is Role.ASSISTANT):

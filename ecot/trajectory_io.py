@@ -16,7 +16,9 @@ from ecot.trajectories import Trajectory, parse_trajectory
 
 SUFFIXES = (".jsonl", ".parquet")
 
-_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string())])
+_MESSAGE = pa.struct(
+    [("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string()), ("kind", pa.string())]
+)
 _ATTEMPT = pa.struct(
     [
         ("message_index", pa.int32()),

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ecot.errors import DataError
-from ecot.trajectories import parse_trajectory
+from ecot.trajectories import TurnKind, parse_trajectory
 from ecot.trajectory_io import read_trajectories, write_trajectories
 
 
@@ -51,9 +51,29 @@ def test_rows_survive_a_round_trip(tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def with_kind(index, kind):
+    row = make_row()
+    return [dict(message, kind=kind) if i == index else message for i, message in enumerate(row["messages"])]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_turn_keeps_a_kind_of_its_own_on_disk(tmp_path, suffix):
+    """An ICWM pair is an assistant turn of kind observation."""
+    row = make_row(messages=with_kind(4, "observation"))
+    trajectory = parse_trajectory(row, "here")
+    assert [message.kind for message in trajectory.messages] == [None, None, None, None, TurnKind.OBSERVATION]
+    write_trajectories(tmp_path / f"rows{suffix}", [trajectory, parse_trajectory(make_row(), "here")])
+    read = list(read_trajectories(tmp_path / f"rows{suffix}"))
+    assert read[0] == trajectory and read[0].to_row() == row
+    assert "kind" not in read[1].to_row()["messages"][4]
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
+        ({"messages": with_kind(3, "prompt")}, "messages.3.kind", "only an assistant's turn"),
+        ({"messages": with_kind(4, "answer")}, "messages.4.kind", "'observation' or 'prompt'"),
+        ({"messages": [{"role": "assistant", "content": "x", "kind": "prompt"}]}, "messages", "more than context"),
         ({"domain": "poetry"}, "domain", "chip_design"),
         ({"verdict": "TIMEOUT"}, "verdict", "the last attempt says PASS"),
         ({"colour": 1}, "colour", "Unexpected keyword"),

@@ -15,7 +15,7 @@ from ecot.data_mix.ledger import Tally
 from ecot.data_mix.rendering import Encoded, Renderer, Rendering
 from ecot.errors import DataError
 from ecot.outcomes import Label
-from ecot.segments import SUPERVISED_KINDS, count_tokens
+from ecot.segments import count_tokens, trained_kinds
 from ecot.trajectories import Message, Role, Trajectory
 
 
@@ -169,7 +169,7 @@ def labels_by_attempt(trajectory: Trajectory) -> list[Label | None]:
 
 
 def _tally(codes: Sequence[Encoded]) -> Tally:
-    supervised = sum(count_tokens(code.runs, SUPERVISED_KINDS) for code in codes)
+    supervised = sum(count_tokens(code.runs, trained_kinds(code.runs)) for code in codes)
     return Tally(0, len(codes), sum(len(code.ids) for code in codes), supervised)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ecot.data_mix.config import FilterConfig
 from ecot.data_mix.store import ShardFiles
-from ecot.segments import SUPERVISED_KINDS
+from ecot.segments import SUPERVISED_KINDS, Kind
 
 
 class Reason(NamedTuple):
@@ -47,8 +47,14 @@ class Candidate:
         """[n] int32 supervised tokens of all its documents."""
         documents = range(self.first, self.last + 1)
         runs = [self.shard.runs_of(document) for document in documents]
-        masks = [np.repeat(np.isin(run.kinds, SUPERVISED_KINDS), run.lengths) for run in runs]
+        masks = [np.repeat(_trained(run.kinds), run.lengths) for run in runs]
         return np.concatenate([self.shard.ids_of(d)[mask] for d, mask in zip(documents, masks, strict=True)])
+
+
+def _trained(kinds: np.ndarray) -> np.ndarray:
+    """[runs] bool: those of supervised tokens; as `segments.trained_kinds` says."""
+    supervised = np.isin(kinds, SUPERVISED_KINDS)
+    return supervised if supervised.any() else kinds == Kind.OBSERVATION
 
 
 class RowFilter(Protocol):

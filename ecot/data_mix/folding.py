@@ -29,7 +29,8 @@ class Folded:
 def fold(messages: Sequence[Message]) -> Folded:
     """Fold each stretch of attempts and observations into one assistant turn.
 
-    An observation after the last attempt of a stretch is left out: nothing answers it.
+    An observation after the last attempt of a stretch is left out: nothing answers it. A stretch with a turn that has a
+    kind of its own (`Message.kind`) stays as it is, since such a turn is no attempt to tell of.
     """
     folded: list[Message] = []
     inner: dict[int, tuple[Span, ...]] = {}
@@ -43,6 +44,11 @@ def fold(messages: Sequence[Message]) -> Folded:
         end = index + 1
         while end < len(messages) and messages[end].role in (Role.ASSISTANT, Role.OBSERVATION):
             end += 1
+        if any(message.kind is not None for message in messages[index:end]):
+            folded += messages[index:end]
+            attempt += sum(message.role is Role.ASSISTANT for message in messages[index:end])
+            index = end
+            continue
         thought = _Thought(attempt)
         last = max(i for i in range(index, end) if messages[i].role is Role.ASSISTANT)
         for message in messages[index:last]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
-from ecot.trajectories import Role
+from ecot.trajectories import Role, TurnKind
 
 ROLES: Mapping[str, Role] = {
     "system": Role.SYSTEM,
@@ -70,9 +70,7 @@ def _convert_message(entry: Any, place: str) -> dict[str, Any]:
     role = ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
         raise DataError(f"{place}.role': unknown role {name!r}; known: {', '.join(ROLES)}")
-    for key in _WEIGHTS:
-        if entry.get(key) is not None and entry[key] is not True and entry[key] != 1:
-            raise DataError(f"{place}.{key}': weights of single messages are not taken over; use loss rules instead")
+    trained = _trained(entry, place)
     own = {*THINKING_FIELDS, *_CALLS} if role is Role.ASSISTANT else set()
     known = {"role", "content", *own, *_WEIGHTS, *_IGNORED}
     unknown = sorted(key for key, value in entry.items() if key not in known and value not in (None, "", [], {}))
@@ -83,7 +81,24 @@ def _convert_message(entry: Any, place: str) -> dict[str, Any]:
         return {"role": role, "content": content}
     thinking, content = thought_of(entry, content, f"{place}'")
     content = "\n".join(filter(None, [content, _tool_calls(entry, place)]))
-    return {"role": role, "content": content, "reasoning_content": thinking}
+    kind = None if trained else TurnKind.PROMPT
+    return {"role": role, "content": content, "reasoning_content": thinking, "kind": kind}
+
+
+def _trained(entry: Mapping[str, Any], place: str) -> bool:
+    """Whether a message is trained on, where it says so itself: 1 or 0, true or false."""
+    said = set()
+    for key in _WEIGHTS:
+        if entry.get(key) is not None:
+            if not isinstance(entry[key], int | float) or entry[key] not in (0, 1):
+                raise DataError(
+                    f"{place}.{key}': {entry[key]!r}; of the weights of single messages only 0 and 1 are taken over; "
+                    "use loss rules instead"
+                )
+            said.add(bool(entry[key]))
+    if len(said) > 1:
+        raise DataError(f"{place}': says both that it is trained and that it is not")
+    return said != {False}
 
 
 def thought_of(entry: Mapping[str, Any], text: str, place: str) -> tuple[str | None, str]:

@@ -20,7 +20,7 @@ from ecot.data_mix.skeleton import SENTINEL_BEGIN, render_text, shape_of, to_wir
 from ecot.data_mix.templates import END_THINK, THINK
 from ecot.errors import DataError
 from ecot.segments import SUPERVISED_KINDS, Kind, Run
-from ecot.trajectories import Message, Role
+from ecot.trajectories import Message, Role, TurnKind
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Renderer:
         """The conversations that a trajectory is trained as: itself, or with `expand` one per assistant turn.
 
         With `strip` and `expand`, messages after the last assistant turn are left out, since a template strips a
-        thought as soon as something follows it.
+        thought as soon as something follows it. Turns that are only context make no document of their own.
         """
         turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
         if self.past_thinking is PastThinking.KEEP:
@@ -75,7 +75,8 @@ class Renderer:
             yield tuple(messages[: turns[-1] + 1])
         else:
             for turn in turns:
-                yield tuple(messages[: turn + 1])
+                if messages[turn].kind is not TurnKind.PROMPT:
+                    yield tuple(messages[: turn + 1])
 
     def render(
         self,
@@ -90,8 +91,8 @@ class Renderer:
             messages: the conversation.
             inner: for folded thoughts, message to the spans of its `reasoning_content`; the attempts that a thought
                 narrates count like turns of their own.
-            kinds: assistant message to the kind that all its supervised text has instead, end of turn included: what a
-                world model says is an observation.
+            kinds: assistant message to the kind that all its supervised text has instead, end of turn included;
+                overrides the messages' own (`Message.kind`).
             next_role: who speaks after these messages, where they end with an assistant's; some templates end a turn
                 with the next one's token. A tool where one spoke before, otherwise the user, when absent.
 
@@ -107,7 +108,8 @@ class Renderer:
         wire = to_wire(messages, self.observation_role)
         parts, spans, ends = [], [], [0]
         turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-        instead = {turns.index(message) + 1: kind for message, kind in (kinds or {}).items()}
+        own = {index: Kind[turn_kind.name] for index in turns if (turn_kind := messages[index].kind) is not None}
+        instead = {turns.index(message) + 1: given for message, given in {**own, **(kinds or {})}.items()}
         narrated = 0  # attempts told in thoughts so far, beyond the one that each turn is anyway
         for piece in layout.pieces:
             text = piece.slot.text(wire) if piece.slot else piece.literal

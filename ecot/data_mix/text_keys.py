@@ -15,7 +15,8 @@ def normalised_key(trajectory: Trajectory) -> bytes:
     """
     parts: list[str] = []
     for message in trajectory.messages:
-        parts += [message.role, _squeeze(message.reasoning_content or ""), _squeeze(message.content)]
+        role = f"{message.role} as {message.kind}" if message.kind else str(message.role)
+        parts += [role, _squeeze(message.reasoning_content or ""), _squeeze(message.content)]
     parts += [_squeeze(attempt.code) for attempt in trajectory.attempts]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
 

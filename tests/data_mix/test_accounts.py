@@ -1,5 +1,7 @@
 """Every token that was read is in the account: kept, cut, left out or refused; nothing goes without a line."""
 
+from dataclasses import replace
+
 import pytest
 
 from ecot.data_mix.config import SourceConfig
@@ -7,6 +9,8 @@ from ecot.data_mix.ledger import Fate
 from ecot.data_mix.preview import counts_line
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.progress import no_progress
+from ecot.segments import Kind
+from ecot.trajectories import TurnKind
 from ecot.trajectory_io import write_trajectories
 
 
@@ -58,3 +62,19 @@ def test_a_preview_counts_the_attempts_that_a_cut_document_holds(build, make_tra
     assert counts_line(cut).endswith("; COMPILATION_ERROR > COMPILATION_ERROR (and 1 more that it does not hold)")
     first = build([trajectory], past_thinking="expand")[0]
     assert counts_line(first).endswith("; COMPILATION_ERROR (and 2 more that it does not hold)")
+
+
+def test_supervised_tokens_of_a_world_models_pairs_are_observations(build, trajectories):
+    """Otherwise nothing of theirs would count as lost when they are too long, or be looked at for duplicates."""
+    rows = [
+        replace(
+            t, messages=(t.messages[1], replace(t.messages[2], kind=TurnKind.OBSERVATION)), attempts=(), verdict=None
+        )
+        for t in trajectories[:10]
+    ]
+    store = build(rows)
+    kept = store.ledger.total([Fate.KEPT])
+    assert kept.supervised == store.kind_counts[:, Kind.OBSERVATION].sum() > 0
+    twice = [*rows, *(replace(t, id=f"{t.id}-again") for t in rows)]
+    filters = {"exact_duplicates": False, "near_duplicates": {}}
+    assert len(build(twice, filters=filters)) == 10

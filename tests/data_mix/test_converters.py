@@ -10,7 +10,7 @@ from ecot.data_mix.messages import split_thinking
 from ecot.data_mix.sources import describe_format, read_parts
 from ecot.errors import DataError
 from ecot.outcomes import Domain
-from ecot.trajectories import Message, Role, parse_trajectory
+from ecot.trajectories import Message, Role, TurnKind, parse_trajectory
 
 EXPECTED = (
     Message(Role.SYSTEM, "Be brief."),
@@ -101,6 +101,18 @@ def test_prompt_and_completion(raw, tmp_path):
     assert trajectory.messages == (Message(Role.USER, "Q"), Message(Role.ASSISTANT, "A", "T"))
 
 
+def test_turns_that_are_not_to_be_trained_become_context(tmp_path):
+    """Elsewhere such a flag is dropped without a word, and the turn is trained."""
+    turns = field_messages()
+    turns[2]["weight"], turns[4]["train"] = 0, True
+    source = SourceConfig(path=tmp_path / "a.jsonl")
+    messages = parse_trajectory(convert({"messages": turns}, source, "a:1"), "a:1").messages
+    assert [message.kind for message in messages] == [None, None, TurnKind.PROMPT, None, None]
+    turns[4]["train"] = False
+    with pytest.raises(DataError, match="more than context; nothing to train"):
+        parse_trajectory(convert({"messages": turns}, source, "a:1"), "a:1")
+
+
 def test_tool_calls_and_several_results(tmp_path):
     call = {"type": "function", "function": {"name": "run", "arguments": '{"file": "größe.v"}'}}
     raw = {
@@ -135,7 +147,11 @@ def test_tool_calls_and_several_results(tmp_path):
             "keys images of a message of role user hold text",
         ),
         ({"messages": [ASKED, {"role": "assistant", "content": "x", "weight": 0.5}]}, "messages.1.weight'"),
-        ({"messages": [ASKED, {"role": "assistant", "content": "x", "train": False}]}, "use loss rules"),
+        ({"messages": [ASKED, {"role": "assistant", "content": "x", "train": "no"}]}, "only 0 and 1 are taken over"),
+        (
+            {"messages": [ASKED, {"role": "assistant", "content": "x", "train": False, "weight": 1}]},
+            "says both that it",
+        ),
         ({"messages": [ASKED, {"role": "assistant", "content": "x", "weight": float("nan")}]}, "messages.1.weight'"),
         ({"messages": [ASKED, {"role": "assistant", "content": "<think>a"}]}, "1 <think> and 0 </think>"),
         ({"messages": [ASKED, {"role": "assistant", "content": "a<think>b</think>"}]}, "at the beginning"),

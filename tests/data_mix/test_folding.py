@@ -1,6 +1,7 @@
 """The folded form: one thought that narrates attempts and observations, kinds and attempts kept inside it."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from ecot.data_mix.folding import fold
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.progress import no_progress
 from ecot.segments import Kind
-from ecot.trajectories import Message, Role
+from ecot.trajectories import Message, Role, TurnKind
 from ecot.trajectory_io import write_trajectories
 
 PROMPT, THINKING, ANSWER, OBSERVATION = Kind.PROMPT, Kind.THINKING, Kind.ANSWER, Kind.OBSERVATION
@@ -98,6 +99,17 @@ def test_dialogues_with_several_questions_fold_each_stretch(make_renderer):
         ("short<|im_end|>", ANSWER, 4),
         ("\n", PROMPT, 4),
     ]
+
+
+def test_a_stretch_with_a_kind_of_its_own_is_not_folded(make_renderer):
+    pair = (*CONVERSATION[:2], replace(CONVERSATION[2], kind=TurnKind.OBSERVATION), CONVERSATION[3])
+    later = (Message(Role.USER, "Again."), *CONVERSATION[4:7])
+    folded = fold((*pair, *later))
+    assert folded.messages[:4] == pair and folded.unanswered == ()
+    assert [message.role for message in folded.messages[4:]] == [Role.USER, Role.ASSISTANT]
+    found = segments(make_renderer().render(folded.messages, folded.inner))
+    assert ("<think>\nFirst.\n</think>\n\nbad 値<|im_end|>", OBSERVATION, 1) in found
+    assert ("mismatch\n", OBSERVATION, 2) in found and ("good<|im_end|>", ANSWER, 3) in found
 
 
 def test_a_folded_store(tmp_path, tokenizer, data_config, trajectories):

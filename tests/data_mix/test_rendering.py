@@ -1,10 +1,12 @@
 """The mask contract: text of the template, ids of the tokenizer, kinds to the character."""
 
+from dataclasses import replace
+
 import pytest
 
 from ecot.errors import DataError, TemplateError
 from ecot.segments import SUPERVISED_KINDS, Kind
-from ecot.trajectories import Message, Role
+from ecot.trajectories import Message, Role, TurnKind
 
 PROMPT, THINKING, ANSWER, OBSERVATION = Kind.PROMPT, Kind.THINKING, Kind.ANSWER, Kind.OBSERVATION
 CONVERSATION = (
@@ -338,3 +340,44 @@ def test_a_turn_may_have_another_kind(make_renderer):
     both = segments_of_spans(make_renderer().render(CONVERSATION, kinds={4: OBSERVATION}))
     assert both[1:3] == CHATML[1:3]
     assert ("<think>\nA semicolon.\n</think>\n\n```\ngood\n```\n<|im_end|>", OBSERVATION, 2) in both
+
+
+def test_a_message_says_its_own_kind(make_renderer):
+    """A pair of a world model, and a turn that is only context."""
+    pair = (Message(Role.USER, "module m; endmodule"), Message(Role.ASSISTANT, "PASS", "Fine.", TurnKind.OBSERVATION))
+    assert segments_of_spans(make_renderer().render(pair))[1:] == [
+        ("<think>\nFine.\n</think>\n\nPASS<|im_end|>", OBSERVATION, 1),
+        ("\n", PROMPT, 1),
+    ]
+    context = list(CONVERSATION)
+    context[2] = replace(context[2], kind=TurnKind.PROMPT)
+    segments = segments_of_spans(make_renderer().render(context))
+    assert segments[0][1:] == (PROMPT, 0) and segments[1] == (
+        "<think>\nFirst 値.\n\nThen.\n</think>\n\n```\nbad\n```<|im_end|>\n<|im_start|>tool\n",
+        PROMPT,
+        1,
+    )
+    assert segments[2:] == CHATML[4:]
+
+
+def test_kinds_of_their_own_in_stripped_and_expanded_conversations(make_renderer):
+    context = (*CONVERSATION[:2], replace(CONVERSATION[2], kind=TurnKind.PROMPT), *CONVERSATION[3:5])
+    expanded = make_renderer("shipped", "tool", "expand")
+    assert [len(part) for part in expanded.documents(context)] == [5]  # context makes no document of its own
+    stripped = make_renderer("shipped", "tool", "strip")
+    (part,) = stripped.documents(context)
+    rendering = stripped.render(part)
+    assert rendering.removed_thoughts == (2,)
+    assert [kind for _, kind, _ in segments_of_spans(rendering)] == [
+        PROMPT,
+        PROMPT,
+        OBSERVATION,
+        PROMPT,
+        THINKING,
+        ANSWER,
+        PROMPT,
+    ]
+    told = (*CONVERSATION[:4], replace(CONVERSATION[4], kind=TurnKind.OBSERVATION))
+    first, second = (segments_of_spans(expanded.render(part)) for part in expanded.documents(told))
+    assert [text for text, kind, _ in first if kind is ANSWER] == ["```\nbad\n```<|im_end|>"]
+    assert {kind for _, kind, _ in second} == {PROMPT, OBSERVATION}
