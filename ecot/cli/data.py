@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,31 +15,74 @@ from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.run_config import load_run_config, require
 
+if TYPE_CHECKING:
+    from ecot.data_mix.balance import ClusterBalance
+
 trajectories_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 TrajectoriesPath = Annotated[Path, typer.Argument(metavar="PATH", help="A .parquet or .jsonl file of trajectories.")]
 
 
-def plan(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def plan(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Balance over so many GPUs, per node with --nodes.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of the cluster.")] = 1,
+    sequence_ranks: Annotated[int, typer.Option(min=1, help="GPUs that share a pack.")] = 1,
+    as_json: AsJson = False,
+) -> None:
     """Tokenise, fill the nested budgets, pack and deal: the result fixes the whole token stream of the run."""
     config = load_run_config(config_path, overrides or [])
     section = require(config.data, "data", config_path)
+    from ecot.data_mix.balance import cluster_balance
     from ecot.data_mix.prepare import prepare
 
     with progress_bar("plan", hidden=as_json) as progress:
         prepared = prepare(section, config.paths, config.seed, progress)
+    cluster = cluster_balance(prepared.plan, nodes * gpus, sequence_ranks) if gpus else None
     if as_json:
-        print_json(prepared.summary)
+        print_json({**prepared.summary, "cluster": asdict(cluster) if cluster else None})
         return
     for title in ("train", "heldout"):
         if prepared.summary[title]:
             console.print(_ledger_table(title, prepared.summary[title]["ledger"]))
-    console.print(_budget_table(prepared.summary["plan"]["budgets"]))
     plan_summary = prepared.summary["plan"]
+    console.print(_budget_table(plan_summary["budgets"]))
+    console.print(_token_table(plan_summary["budgets"][-1]))
     console.print(
         f"{plan_summary['num_steps']} steps of {plan_summary['packs_per_step']} packs of "
         f"{plan_summary['pack_tokens']} tokens; plan {plan_summary['hash'][:12]} in {config.paths.plan}"
     )
+    if cluster:
+        _print_cluster(cluster, plan_summary["num_steps"] * plan_summary["packs_per_step"])
+
+
+def _print_cluster(cluster: ClusterBalance, packs: int) -> None:
+    console.print(
+        f"{cluster.gpus} GPUs: {cluster.data_ranks} data ranks of {cluster.sequence_ranks}, {cluster.packs_per_rank} "
+        f"packs each per step; dearest / mean cost {cluster.mean:.4f} on average, {cluster.worst:.4f} at worst, "
+        f"{cluster.overall:.4f} with the {cluster.fillers:,} of {packs:,} packs that only fill up a budget's last step"
+    )
+
+
+def _token_table(budget: dict[str, Any]) -> Table:
+    """Tokens of the largest budget by domain and kind, and where they come from."""
+    kinds = list(next(iter(budget["tokens"].values())))
+    title = f"tokens of {budget['name']} by domain and kind, shares within {100 * budget['deviation']:.2f} points"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("domain or source")
+    for column in (*kinds, "all", "share"):
+        table.add_column(column, justify="right")
+    for domain, row in budget["tokens"].items():
+        tokens = sum(row.values())
+        counts = (f"{row[kind]:,}" for kind in kinds)
+        table.add_row(domain, *counts, f"{tokens:,}", f"{tokens / budget['all']:.1%}")
+    if len(budget["sources"]) > 1:
+        for source, tokens in budget["sources"].items():
+            table.add_row(f"source {source}", *("" for _ in kinds), f"{tokens:,}", f"{tokens / budget['all']:.1%}")
+    counts = (f"{budget['by_kind'][kind]:,}" for kind in kinds)
+    table.add_row("all", *counts, f"{budget['all']:,}", "")
+    return table
 
 
 def _ledger_table(title: str, ledger: list[dict[str, Any]]) -> Table:
@@ -56,7 +100,7 @@ def _ledger_table(title: str, ledger: list[dict[str, Any]]) -> Table:
 def _budget_table(budgets: list[dict[str, Any]]) -> Table:
     table = Table(title="nested budgets", title_justify="left", box=None, pad_edge=False)
     table.add_column("name")
-    for column in ("tokens", "shortfall", "supervised", "last step", "density"):
+    for column in ("tokens", "shortfall", "supervised", "unique", "repeated", "packs", "last step", "density"):
         table.add_column(column, justify="right")
     table.add_column("content")
     for budget in budgets:
@@ -65,6 +109,9 @@ def _budget_table(budgets: list[dict[str, Any]]) -> Table:
             f"{budget['planned']:,}",
             f"{budget['shortfall']:,}",
             f"{budget['supervised']:,}",
+            f"{budget['unique']:,}",
+            f"{budget['repeated']:,}",
+            f"{budget['packs']:,}",
             str(budget["last_step"]),
             f"{budget['density']:.3f}",
             budget["content_hash"][:12],
