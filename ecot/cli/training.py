@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from ecot.data_mix.loss_rules import LossRule
     from ecot.data_mix.plan import PackPlan
     from ecot.data_mix.store import DocumentStore
+    from ecot.train.config import ModelConfig
 
 
-def train(config_path: ConfigPath, overrides: Overrides = None) -> None:
+def train(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    copy_only: Annotated[
+        bool, typer.Option(help="Only copy weights, store and plan to train.local_copy; once per node, before ranks.")
+    ] = False,
+) -> None:
     """Fine-tune over the plan, saving a milestone at the end of each token budget.
 
     Under srun or torchrun each process is one rank. Otherwise the ranks of this machine are started here. The same
@@ -28,6 +35,9 @@ def train(config_path: ConfigPath, overrides: Overrides = None) -> None:
     config = load_run_config(config_path, overrides or [])
     data = require(config.data, "data", config_path)
     model = require(config.model, "model", config_path)
+    if copy_only:
+        _copy(config, model)
+        return
     from ecot.train.distributed import rank_environment
 
     rank = rank_environment(os.environ)
@@ -39,6 +49,16 @@ def train(config_path: ConfigPath, overrides: Overrides = None) -> None:
 
     tokenizer = tokenizer_path(data.tokenizer, config.paths)
     train_rank(model, config.train, config.paths, tokenizer, config.seed, rank, config.model_dump(mode="json"))
+
+
+def _copy(config: RunConfig, model: ModelConfig) -> None:
+    from ecot.errors import ConfigError
+    from ecot.train.local_copy import copy_to
+
+    if config.train.local_copy is None:
+        raise ConfigError("--copy-only needs to know where to: set train.local_copy=FOLDER")
+    for folder in copy_to(config.train.local_copy, config.paths, model):
+        console.print(f"copied {folder}")
 
 
 def _launch(config: RunConfig, config_path: Path, overrides: list[str]) -> None:
