@@ -52,6 +52,7 @@ C = TypeVar("C", bound=Config)
 
 _BACKENDS: dict[str, Domain] = {
     "icarus": Domain.CHIP_DESIGN,
+    "stm32": Domain.EMBEDDED,
 }
 """Name to the domain, whose folder holds the module `registration`."""
 

@@ -1,0 +1,1 @@
+"""Firmware for the STM32F4 on an emulated Cortex-M4."""

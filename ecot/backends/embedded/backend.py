@@ -1,0 +1,228 @@
+"""The firmware backend: compile and link, run on the emulated device, compare with the reference's report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.embedded.diagnostics import CANDIDATE_FILE, memory_usage, normalise
+from ecot.backends.embedded.emulator import Emulator, find_emulator
+from ecot.backends.embedded.frames import Case, Entry, Report, read_report
+from ecot.backends.embedded.judging import judge_build, judge_run, screen_source
+from ecot.backends.embedded.known import check_known_answers
+from ecot.backends.embedded.runs import FirmwareRun, make_run, variant_of
+from ecot.backends.embedded.settings import KIBIBYTE, MEBIBYTE, EmbeddedSettings, read_settings
+from ecot.backends.embedded.toolchain import COMPILE_FLAGS, LINK_FLAGS, ArmToolchain, find_toolchain
+from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.errors import DataError, ToolError
+from ecot.outcomes import Domain, Execution
+from ecot.tasks.bundle import Task
+
+BENCH_FILE = "bench.c"
+DEVICE_HEADER = "stm32f4.h"
+DEFAULT_SECRET = "ecot"
+"""Public, so that labels and diagnostics are the same everywhere."""
+
+_WALL_FACTOR = 12.0
+"""Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
+_IMAGE = "firmware.elf"
+_OUR_FILES = frozenset({CANDIDATE_FILE, DEVICE_HEADER, "bench.h", "bench.o", "link.ld", _IMAGE})
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A finished build, or why there is none."""
+
+    image: bytes | None
+    result: SandboxResult
+
+
+class EmbeddedBackend:
+    """Runs firmware tasks for the STM32F4, each candidate in a sandbox."""
+
+    name = "stm32"
+    domains = frozenset({Domain.EMBEDDED})
+
+    def __init__(self, *, workers: int | None = None, secret: str = DEFAULT_SECRET, emulator: str = "auto") -> None:
+        """Find compiler, emulator and sandbox.
+
+        Args:
+            workers: executions at once; by default the number of cores that this process may use.
+            secret: key of nonces and stimuli. The default gives the same outcomes everywhere. Set one of your own
+                where candidates may hold answers that were worked out for the default's stimuli.
+            emulator: `auto`, `qemu` or `renode`.
+
+        Raises:
+            MissingToolError: the compiler or the emulator is not installed.
+            SandboxError: no sandbox can be had.
+        """
+        self._tools: ArmToolchain = find_toolchain()
+        self._emulator: Emulator = find_emulator(emulator)
+        self._sandbox: Sandbox = find_sandbox()
+        self._secret = secret.encode()
+        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
+        self._benches: dict[str, bytes] = {}
+        self._reference_images: dict[str, bytes] = {}
+        self._expected: dict[tuple[str, int], Report] = {}
+        parts = [self._tools.identity, self._emulator.identity, hashlib.sha256(self._secret).hexdigest()]
+        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + _harness_source()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of tools, flags, secret and harness."""
+        return self._fingerprint
+
+    async def execute(self, task: Task, code: str) -> Execution:
+        """Run one candidate; see `ecot.backends.protocol.Backend`.
+
+        Raises:
+            DataError: the task is not of this domain or its bundle is incomplete.
+            ToolError: the reference does not come to its end, or tool or sandbox are broken.
+        """
+        if task.domain not in self.domains:
+            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+        settings = read_settings(task)
+        async with self._slots.take():
+            variant = variant_of(self._secret, task, code)
+            expected = await self._expect(task, variant, settings)
+            started = time.monotonic()
+            execution = screen_source(code) or await self._judge(task, code, variant, expected, settings)
+            seconds = time.monotonic() - started
+        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
+
+    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
+        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
+        return await run_all([self.execute(task, code) for task, code in jobs])
+
+    async def _judge(
+        self, task: Task, code: str, variant: int, expected: Report, settings: EmbeddedSettings
+    ) -> Execution:
+        built = await self._build(task, code, settings)
+        if built.image is None:
+            return judge_build(built.result)
+        run = make_run(self._secret, task, code, variant, built.image, settings)
+        result, report = await self._run(run, settings)
+        return judge_run(result, report, expected, built.image, memory_usage(built.result.stdout))
+
+    async def _expect(self, task: Task, variant: int, settings: EmbeddedSettings) -> Report:
+        """What the bench reports of the reference, for one set of stimuli. It never enters the device."""
+        key = (task.hash, variant)
+        if key not in self._expected:
+            if task.hash not in self._reference_images:
+                built = await self._build(task, task.reference, settings)
+                if built.image is None:
+                    raise ToolError(
+                        f"task {task.id}: the reference does not build\n{judge_build(built.result).diagnostics}"
+                    )
+                self._reference_images[task.hash] = built.image
+            image = self._reference_images[task.hash]
+            run = make_run(self._secret, task, task.reference, variant, image, settings)
+            result, report = await self._run(run, settings)
+            outcome = judge_run(result, report, report, image, {})
+            if not outcome.passed:
+                raise ToolError(
+                    f"task {task.id}: the reference does not come to its end: "
+                    f"{outcome.label} {outcome.subcode}\n{outcome.diagnostics}"
+                )
+            if not any(not entry.is_input for case in report.cases for entry in case.entries):
+                raise ToolError(f"task {task.id}: the bench reports no output, so it checks nothing")
+            check_known_answers(task, report)
+            self._expected[key] = report
+        return self._expected[key]
+
+    async def _build(self, task: Task, code: str, settings: EmbeddedSettings) -> _Built:
+        files = self._sources(task)
+        includes = [argument for name in sorted(task.environment) for argument in ("-include", name)]
+        files |= {
+            CANDIDATE_FILE: code.encode("utf-8", "replace"),
+            "bench.o": await self._bench(task, settings),
+            "link.ld": _linker_script(settings),
+        }
+        argv = (
+            *(self._tools.gcc, *COMPILE_FLAGS, "-include", DEVICE_HEADER, *includes),
+            *(CANDIDATE_FILE, "bench.o", "-T", "link.ld", *LINK_FLAGS, "-o", _IMAGE),
+        )
+        result = await self._compile(argv, files, _IMAGE, settings)
+        return _Built(result.outputs.get(_IMAGE) if result.exit_code == 0 else None, result)
+
+    async def _bench(self, task: Task, settings: EmbeddedSettings) -> bytes:
+        """The object file of start-up code and test bench; the same for all candidates of a task."""
+        if task.hash not in self._benches:
+            if BENCH_FILE not in task.hidden:
+                raise DataError(f"task {task.id}: no hidden file {BENCH_FILE!r}")
+            files = self._sources(task)
+            files |= {"bench.h": _firmware_file("bench.h"), BENCH_FILE: task.hidden[BENCH_FILE].encode()}
+            includes = [argument for name in sorted(task.environment) for argument in ("-include", name)]
+            argv = (
+                *(self._tools.gcc, *COMPILE_FLAGS, "-include", "bench.h", *includes),
+                *("-c", BENCH_FILE, "-o", "bench.o"),
+            )
+            result = await self._compile(argv, files, "bench.o", settings)
+            if result.exit_code != 0 or "bench.o" not in result.outputs:
+                raise ToolError(f"task {task.id}: the test bench does not compile\n{normalise(result.stderr)}")
+            self._benches[task.hash] = result.outputs["bench.o"]
+        return self._benches[task.hash]
+
+    @staticmethod
+    def _sources(task: Task) -> dict[str, bytes]:
+        for name in task.environment:
+            if name in _OUR_FILES:
+                raise DataError(f"task {task.id}: key 'environment': {name!r} is a name of the harness's own")
+        files = {name: text.encode() for name, text in task.environment.items()}
+        return {**files, DEVICE_HEADER: _firmware_file(DEVICE_HEADER)}
+
+    async def _compile(
+        self, argv: tuple[str, ...], files: dict[str, bytes], output: str, settings: EmbeddedSettings
+    ) -> SandboxResult:
+        limits = _limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE)
+        return await self._sandbox.run(SandboxCommand(argv, files, (output,), limits, self._tools.read_only))
+
+    async def _run(self, run: FirmwareRun, settings: EmbeddedSettings) -> tuple[SandboxResult, Report]:
+        limits = _limits(settings.run_seconds, settings.memory_mib, settings.output_kib * KIBIBYTE)
+        result = await self._sandbox.run(self._emulator.command(run, limits))
+        report = read_report(self._emulator.uart(result), run.nonce)
+        if run.capture_usart2 and report.ended:
+            sent = result.outputs.get("usart2.bin", b"")
+            report.cases.append(Case("usart2", [Entry("sent", repr(sent)[1:], False)]))
+        return result, report
+
+
+def _firmware_file(name: str) -> bytes:
+    return (resources.files("ecot.backends.embedded") / "firmware" / name).read_bytes()
+
+
+def _linker_script(settings: EmbeddedSettings) -> bytes:
+    script = _firmware_file("link.ld").decode()
+    values = {
+        "@FLASH_BYTES@": settings.flash_kib * KIBIBYTE,
+        "@STACK_BYTES@": settings.stack_bytes,
+        "@RAM_BYTES@": settings.ram_bytes,
+    }
+    for mark, value in values.items():
+        script = script.replace(mark, str(value))
+    return script.encode()
+
+
+def _harness_source() -> bytes:
+    """What decides an outcome besides the tools: goes into the fingerprint."""
+    parts = []
+    for folder in ("embedded", "embedded/firmware", "sandbox"):
+        for item in (resources.files("ecot.backends") / folder).iterdir():
+            if item.name.endswith((".py", ".h", ".ld")) and item.name != "adversaries.py":
+                parts.append((item.name, item.read_bytes()))
+    return b"".join(content for _, content in sorted(parts))
+
+
+def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
+    return Limits(
+        cpu_seconds=cpu_seconds,
+        wall_seconds=cpu_seconds * _WALL_FACTOR,
+        memory_bytes=memory_mib * MEBIBYTE,
+        output_bytes=output_bytes,
+        processes=16,
+    )
