@@ -63,7 +63,7 @@ SUBCODES: Mapping[Label, frozenset[str]] = {
     Label.PASS: frozenset(),
     Label.COMPILATION_ERROR: frozenset({"syntax", "elaboration", "link", "unsupported"}),
     Label.SYNTHESIS_ERROR: frozenset({"latch", "comb_loop"}),
-    Label.RUNTIME_ERROR: frozenset({"exception", "undefined_task", "assertion"}),
+    Label.RUNTIME_ERROR: frozenset({"exception", "undefined_task", "assertion", "abi"}),
     Label.MEMORY_FAULT: frozenset({"segv", "bus", "usage_fault", "stack", "lockup", "out_of_bounds", "out_of_memory"}),
     Label.GEOMETRY_ERROR: frozenset({"kernel_exception", "invalid", "degenerate", "solid_count"}),
     Label.FUNCTIONAL_MISMATCH: frozenset(),

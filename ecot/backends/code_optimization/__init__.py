@@ -1,0 +1,1 @@
+"""C and x86-64 assembly against gcc -O3."""

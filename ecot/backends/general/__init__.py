@@ -1,0 +1,1 @@
+"""Python functions against a reference."""
