@@ -1,0 +1,155 @@
+"""The GPU backend: screen the source, draw inputs, compile for the target, run, compare on the trusted side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+
+from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.gpu_optimization.cuda_runs import CPU_FLAGS, CudaRunner
+from ecot.backends.gpu_optimization.cuda_tool import find_cuda_tools
+from ecot.backends.gpu_optimization.inside import exchange
+from ecot.backends.gpu_optimization.judging import judge_triton, screen_python, screen_source
+from ecot.backends.gpu_optimization.settings import GpuSettings, read_settings
+from ecot.backends.gpu_optimization.targets import TARGETS
+from ecot.backends.gpu_optimization.trials import (
+    SERVER,
+    TRITON_ENTRY,
+    derive_seed,
+    draw_trial,
+    harness_source,
+    limits,
+)
+from ecot.backends.sandbox import find_sandbox
+from ecot.backends.sandbox.fork_command import ForkCommand
+from ecot.backends.sandbox.fork_server import ForkPool
+from ecot.errors import DataError, MissingToolError
+from ecot.outcomes import Domain, Execution
+from ecot.tasks.bundle import Task
+
+CANDIDATE_FILES = {"python": "candidate.py", "cuda": "candidate.cu"}
+"""Languages of this domain's tasks, to the name under which diagnostics speak of the candidate."""
+
+DEFAULT_SECRET = "ecot"
+"""Public, so that labels and diagnostics are the same everywhere. See `GpuBackend.__init__`."""
+
+_OUTPUT_BYTES = 256 << 10
+_START_SECONDS = 10
+
+
+class GpuBackend:
+    """Runs tasks of Triton and CUDA kernels, each candidate in a sandbox."""
+
+    name = "gpu"
+    domains = frozenset({Domain.GPU_OPTIMIZATION})
+
+    def __init__(self, *, workers: int | None = None, secret: str = DEFAULT_SECRET, target: str = "sm_90") -> None:
+        """Find tools and sandbox.
+
+        Args:
+            workers: executions at once; by default the number of cores that this process may use.
+            secret: key of the random inputs. The default gives the same outcomes everywhere. Set one of your own where
+                candidates may have been written, with knowledge of this package, to deceive it.
+            target: the architecture that kernels are compiled for, one of `TARGETS`.
+
+        Raises:
+            MissingToolError: torch, triton, nvcc or g++ is not installed.
+            SandboxError: no sandbox can be had.
+        """
+        versions = [f"{name} {_version(name)}" for name in ("torch", "triton", "numpy")]
+        workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        self._pool = ForkPool(SERVER, workers=workers)
+        self._slots = Slots(workers)
+        self._secret = secret.encode()
+        self._target = TARGETS[target]
+        tools = find_cuda_tools()
+        self._cuda = CudaRunner(tools, find_sandbox(), self._target)
+        parts = [*versions, tools.identity, *CPU_FLAGS, target, hashlib.sha256(self._secret).hexdigest()]
+        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of tools, target, secret and harness."""
+        return self._fingerprint
+
+    async def execute(self, task: Task, code: str) -> Execution:
+        """Run one candidate; see `ecot.backends.protocol.Backend`.
+
+        Raises:
+            DataError: the task is not of this domain or its bundle is incomplete.
+            ToolError: the hidden oracle fails, or tool or sandbox are broken.
+        """
+        if task.domain not in self.domains:
+            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+        if task.language not in CANDIDATE_FILES:
+            allowed = ", ".join(CANDIDATE_FILES)
+            raise DataError(f"task {task.id}: key 'language': {task.language!r} is unknown here; allowed: {allowed}")
+        settings = read_settings(task)
+        async with self._slots.take():
+            started = time.monotonic()
+            execution = screen_source(code, CANDIDATE_FILES[task.language])
+            if execution is None and task.language == "cuda":
+                execution = await self._run_cuda(task, code, settings)
+            elif execution is None:
+                execution = await self._run_triton(task, code, settings)
+            seconds = time.monotonic() - started
+        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
+
+    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
+        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
+        return await run_all([self.execute(task, code) for task, code in jobs])
+
+    async def _run_cuda(self, task: Task, code: str, settings: GpuSettings) -> Execution:
+        if (refused := self._cuda.screen(code)) is not None:
+            return refused
+        trial = await draw_trial(self._pool, task, settings, derive_seed(self._secret, task, code))
+        return await self._cuda.run(task, code, settings, trial)
+
+    async def _run_triton(self, task: Task, code: str, settings: GpuSettings) -> Execution:
+        file = CANDIDATE_FILES["python"]
+        if (refused := screen_python(code, file)) is not None:
+            return refused
+        seed = derive_seed(self._secret, task, code)
+        trial = await draw_trial(self._pool, task, settings, seed)
+        target = self._target
+        job = {
+            "entry": task.entry,
+            "outputs": settings.outputs,
+            "arch": target.arch,
+            "compile": True,
+            "module": settings.module,
+            "module_seed": seed % (1 << 31),
+            "baseline": settings.reference_is_baseline and code == task.reference,
+            "torch_ops": settings.torch_ops,
+            "compile_seconds": settings.compile_seconds,
+            "run_seconds": settings.run_seconds,
+            "limits": {
+                "registers": settings.max_registers or target.registers,
+                "shared_bytes": settings.max_shared_bytes or target.shared_bytes,
+            }
+            | ({} if settings.max_local_bytes is None else {"local_bytes": settings.max_local_bytes}),
+        }
+        files = {name: text.encode() for name, text in task.environment.items()}
+        files |= {file: code.encode("utf-8", "replace"), "inputs.bin": exchange.pack(trial.inputs)}
+        cpu_seconds = _START_SECONDS + settings.compile_seconds + settings.run_seconds
+        result = await self._pool.run(
+            ForkCommand(
+                TRITON_ENTRY,
+                job,
+                inputs=files,
+                outputs=("outputs.bin", "report.json"),
+                limits=limits(cpu_seconds, settings.memory_mib, _OUTPUT_BYTES),
+            )
+        )
+        return judge_triton(result, trial, settings)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise MissingToolError(f"{package} is not installed; get it with `pip install {package}`") from error
