@@ -55,6 +55,9 @@ class OverLong(StrEnum):
     CUT_TURNS = "cut_turns"
     """Its last turns are left out until it fits."""
     DROP = "drop"
+    """It is left out."""
+    SPLIT = "split"
+    """It becomes several documents of whole turns; a later one shows the opening and the turn before as context."""
 
 
 class Count(StrEnum):
@@ -325,7 +328,7 @@ class DataConfig(Config):
     def _folded_is_one_turn(self) -> Self:
         if self.form is Form.FOLDED and self.past_thinking is not PastThinking.KEEP:
             raise ValueError(f"form: folded leaves no earlier turns for past_thinking: {self.past_thinking}; set keep")
-        if self.form is Form.FOLDED and self.over_long is OverLong.CUT_TURNS:
+        if self.form is Form.FOLDED and self.over_long is not OverLong.DROP:
             raise ValueError(
                 "form: folded puts all attempts into one thought, and a thought is never cut; set over_long: drop"
             )

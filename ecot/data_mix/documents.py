@@ -13,10 +13,11 @@ from ecot.data_mix.config import Form, OverLong, PastThinking
 from ecot.data_mix.folding import fold
 from ecot.data_mix.ledger import Tally
 from ecot.data_mix.rendering import Encoded, Renderer, Rendering
+from ecot.data_mix.splitting import Conversation, Window, longest, split
 from ecot.errors import DataError
 from ecot.outcomes import Label
-from ecot.segments import count_tokens, trained_kinds
-from ecot.trajectories import Message, Role, Trajectory
+from ecot.segments import Kind, Run, count_tokens, trained_kinds
+from ecot.trajectories import Message, Role, Trajectory, TurnKind
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Tokenised:
         """What goes into the store."""
         total = _tally([document.encoded for document in self.documents])
         return replace(total, rows=1 if self.documents else 0)
+
+
+_Made = tuple[Rendering, Encoded]
 
 
 class DocumentMaker:
@@ -116,49 +120,97 @@ class DocumentMaker:
         return tuple(range(longest, len(messages)))
 
     def _fit(self, trajectory: Trajectory, renderings: list[Rendering], whole: list[Encoded]) -> Tokenised | DataError:
-        kept = [
-            (rendering, code)
-            for rendering, code in zip(renderings, whole, strict=True)
-            if len(code.ids) <= self.pack_tokens
-        ]
+        pairs = list(zip(renderings, whole, strict=True))
+        kept = [(rendering, code) for rendering, code in pairs if len(code.ids) <= self.pack_tokens]
         cut = len(kept) < len(whole)
-        # Expanded documents are prefixes of each other, so leaving out the long ones is cutting turns already.
-        if self.over_long is OverLong.DROP:
-            kept = [] if cut else kept
-        elif cut and self.renderer.past_thinking is not PastThinking.EXPAND:
-            shorter = self._shorten(trajectory.messages)
-            if isinstance(shorter, DataError):
-                return shorter
-            kept = [shorter] if shorter else []
+        removed = kept[-1][0].removed_thoughts if kept else ()
+        try:
+            if cut and self.over_long is OverLong.SPLIT:
+                kept, lost, removed = self._split(trajectory.messages, pairs)
+            else:
+                kept = self._leave_out(trajectory.messages, kept) if cut else kept
+                removed = kept[-1][0].removed_thoughts if kept else ()
+                lost = _difference(whole, [code for _, code in kept])
+        except DataError as error:
+            return error
         documents, previous = [], np.empty(0, np.int32)
         for _, code in kept:
             documents.append(NewDocument(code, cut, _common_prefix(previous, code.ids)))
             previous = code.ids
-        lost = _tally(whole)
-        remaining = _tally([code for _, code in kept])
-        lost = Tally(
-            rows=int(cut),
-            documents=lost.documents - remaining.documents,
-            tokens=lost.tokens - remaining.tokens,
-            supervised=lost.supervised - remaining.supervised,
-        )
-        removed = kept[-1][0].removed_thoughts if kept else ()
         return Tokenised(tuple(documents), lost, removed, self._unanswered(trajectory.messages) if kept else ())
 
-    def _shorten(self, messages: Sequence[Message]) -> tuple[Rendering, Encoded] | DataError | None:
+    def _leave_out(self, messages: Sequence[Message], short: list[_Made]) -> list[_Made]:
+        """`over_long: drop` and `cut_turns`, for a trajectory of which only some documents are short enough."""
+        if self.over_long is OverLong.DROP:
+            return []
+        # Expanded documents are prefixes of each other, so leaving out the long ones is cutting turns already.
+        if self.renderer.past_thinking is PastThinking.EXPAND:
+            return short
+        shorter = self._shorten(messages)
+        return [shorter] if shorter else []
+
+    def _split(self, messages: Sequence[Message], whole: list[_Made]) -> tuple[list[_Made], Tally, tuple[int, ...]]:
+        """`over_long: split`: documents, what is lost, and the messages whose thoughts the template left out."""
+        conversation = Conversation(messages)
+        if self.renderer.past_thinking is PastThinking.EXPAND:
+            return (*self._split_expanded(conversation, whole), ())
+        runs = whole[0][1].runs
+        sizes = [_of_attempt(runs, attempt, tuple(Kind)) for attempt in range(len(conversation.turns) + 1)]
+        fitted = split(conversation, sizes, self.pack_tokens, self._fit_window)
+        supervised = sum(_of_attempt(runs, turn + 1, trained_kinds(runs)) for turn in fitted.lost)
+        tally = Tally(int(bool(fitted.lost)), 0, sum(sizes[turn + 1] for turn in fitted.lost), supervised)
+        removed = [
+            message + window.moved
+            for window, (rendering, _) in fitted.windows
+            for message in rendering.removed_thoughts
+            if message != len(conversation.opening) or not window.shown  # not the turn that is only shown
+        ]
+        if not fitted.windows:
+            tally = replace(_tally([whole[0][1]]), rows=1)
+        return [made for _, made in fitted.windows], tally, tuple(removed)
+
+    def _split_expanded(self, conversation: Conversation, whole: list[_Made]) -> tuple[list[_Made], Tally]:
+        """A document per turn, each with as much before it as fits: everything, or the turn before."""
+        kept: list[_Made] = []
+        lost: list[Encoded] = []
+        for rendering, code in whole:
+            if len(code.ids) <= self.pack_tokens:
+                kept.append((rendering, code))
+                continue
+            turn = max(run.attempt for run in code.runs) - 1
+            found = longest(conversation, turn, turn + 1, self._fit_window)
+            if found:
+                kept.append(found[1])
+            else:
+                lost.append(code)
+        return kept, replace(_tally(lost), rows=int(bool(lost)))
+
+    def _fit_window(self, window: Window) -> _Made | None:
+        """The document of a window, with attempts numbered as in the conversation; None when it is too long."""
+        messages = window.messages
+        if window.next_role is None:  # the end of the conversation, of which some choices take nothing after a turn
+            *_, messages = self.renderer.documents(messages)
+        rendering = self.renderer.render(messages, next_role=window.next_role)
+        earlier = window.turns.start - window.shown
+        spans = tuple(s._replace(attempt=s.attempt + earlier) if s.attempt else s for s in rendering.spans)
+        (code,) = self.renderer.encode([replace(rendering, spans=spans)])
+        if isinstance(code, DataError):
+            raise code
+        return (rendering, code) if len(code.ids) <= self.pack_tokens else None
+
+    def _shorten(self, messages: Sequence[Message]) -> _Made | None:
         """The longest beginning of a trajectory that fits and ends with an attempt or its observation."""
-        turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
-        for end in range(len(messages) - 1, turns[0], -1):
+        trained = [i for i, m in enumerate(messages) if m.role is Role.ASSISTANT and m.kind is not TurnKind.PROMPT]
+        for end in range(len(messages) - 1, trained[0], -1):
             if messages[end - 1].role not in (Role.ASSISTANT, Role.OBSERVATION):
                 continue
             part = next(iter(self.renderer.documents(messages[:end])))
-            try:
-                rendering = self._render_part(messages, len(part))
-            except DataError as error:
-                return error
+            rendering = self._render_part(messages, len(part))
             (code,) = self.renderer.encode([rendering])
-            if isinstance(code, DataError) or len(code.ids) <= self.pack_tokens:
-                return code if isinstance(code, DataError) else (rendering, code)
+            if isinstance(code, DataError):
+                raise code
+            if len(code.ids) <= self.pack_tokens:
+                return rendering, code
         return None
 
 
@@ -171,6 +223,21 @@ def labels_by_attempt(trajectory: Trajectory) -> list[Label | None]:
 def _tally(codes: Sequence[Encoded]) -> Tally:
     supervised = sum(count_tokens(code.runs, trained_kinds(code.runs)) for code in codes)
     return Tally(0, len(codes), sum(len(code.ids) for code in codes), supervised)
+
+
+def _difference(whole: Sequence[Encoded], kept: Sequence[Encoded]) -> Tally:
+    """What is in the whole and not in the kept documents."""
+    all_of_it, rest = _tally(whole), _tally(kept)
+    return Tally(
+        rows=int(all_of_it.tokens > rest.tokens),
+        documents=all_of_it.documents - rest.documents,
+        tokens=all_of_it.tokens - rest.tokens,
+        supervised=all_of_it.supervised - rest.supervised,
+    )
+
+
+def _of_attempt(runs: Sequence[Run], attempt: int, kinds: Sequence[Kind]) -> int:
+    return sum(run.length for run in runs if run.attempt == attempt and run.kind in kinds)
 
 
 def _common_prefix(left: np.ndarray, right: np.ndarray) -> int:

@@ -37,6 +37,7 @@ def test_a_short_section_is_enough():
         ({"budgets": [{"name": "a/b", "tokens": 5}]}, "budgets.0.name"),
         ({"past_thinking": "lose"}, "'keep', 'strip' or 'expand'"),
         ({"form": "folded"}, "set over_long: drop"),
+        ({"form": "folded", "over_long": "split"}, "a thought is never cut; set over_long: drop"),
         ({"mixture": {"weights": {"general": 1}, "temperature": 2}}, "leave one of them out"),
         ({"mixture": {"weights": {"general": 0}}}, "one of them more than 0"),
         ({"mixture": {"max_tokens": {"general": 0}}}, "set the domain's weight to 0"),
