@@ -8,7 +8,7 @@ shift
 extras=$(IFS=,; echo "$*")
 
 # --- system tools: command name -> Debian package -----------------------------------------------------------------
-declare -A packages=([iverilog]=iverilog [bwrap]=bubblewrap)
+declare -A packages=([iverilog]=iverilog [verilator_bin]=verilator [yosys]=yosys [bwrap]=bubblewrap)
 missing=()
 for tool in "${!packages[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${packages[$tool]}")

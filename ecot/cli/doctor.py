@@ -33,6 +33,8 @@ class Tool:
 TOOLS = (
     Tool("iverilog", ("-V",), "RTL: compile and elaborate", True, "apt-get install iverilog"),
     Tool("vvp", ("-V",), "RTL: simulate", True, "apt-get install iverilog"),
+    Tool("verilator_bin", ("--version",), "RTL: lint", True, "apt-get install verilator"),
+    Tool("yosys", ("-V",), "RTL: synthesis", True, "apt-get install yosys"),
     Tool("bwrap", ("--version",), "sandbox of every candidate, first choice", False, "apt-get install bubblewrap"),
     Tool("sbatch", ("--version",), "submit slurm/ scripts", False, "use a Slurm login node"),
     Tool("nvidia-smi", ("--query-gpu=name,driver_version", "--format=csv,noheader"), "GPUs", False, "a CUDA machine"),

@@ -30,6 +30,16 @@ def shell(sandbox):
 
 @pytest.fixture(scope="session")
 def icarus():
+    """The simulator alone: most tests are about its verdict."""
+    try:
+        return IcarusBackend(workers=2, lint=False, synthesis=False)
+    except ToolError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def chip_design():
+    """The backend as it comes, with linter and synthesis."""
     try:
         return IcarusBackend(workers=2)
     except ToolError as error:

@@ -11,13 +11,13 @@ from ecot.errors import DataError
 from ecot.outcomes import Label
 
 
-def test_icarus_passes_with_all_adversaries(icarus, tasks, tmp_path):
+def test_chip_design_passes_with_all_adversaries(chip_design, tasks, tmp_path):
     canary = tmp_path / "canary"
     seen = []
     few = {name: tasks[name] for name in ("alu", "popcount")}
     results = asyncio.run(
         check_backend(
-            icarus,
+            chip_design,
             few,
             make_attack("icarus", canary),
             canary=canary,

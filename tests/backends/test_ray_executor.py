@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def backend(cluster, icarus):
-    made = make_backend("icarus", ray="local", workers=1)
+    made = make_backend("icarus", ray="local", workers=1, lint=False, synthesis=False)
     yield made
     made.close()
 
@@ -67,7 +67,7 @@ def test_cancelling_frees_the_nodes(backend, tasks):
 
 def test_a_cluster_without_free_cores_is_told(backend):
     with pytest.raises(ToolError, match="has no 1 free cores; start nodes"):
-        make_backend("icarus", ray="local", workers=1)
+        make_backend("icarus", ray="local", workers=1, lint=False, synthesis=False)
 
 
 def test_no_cluster_at_an_address_is_told():

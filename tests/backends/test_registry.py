@@ -40,9 +40,9 @@ def test_a_value_that_an_option_cannot_take_is_named(options):
         make_backend("icarus", **options)
 
 
-def test_options_reach_the_backend(icarus):
-    assert make_backend("icarus", workers=None, secret="own").fingerprint != icarus.fingerprint
-    assert make_backend("icarus", workers=1).fingerprint == icarus.fingerprint
+def test_options_reach_the_backend(chip_design):
+    assert make_backend("icarus", workers=None, secret="own").fingerprint != chip_design.fingerprint
+    assert make_backend("icarus", workers=1).fingerprint == chip_design.fingerprint
 
 
 def test_every_name_makes_a_backend_that_bears_it(icarus, tmp_path):

@@ -11,7 +11,7 @@ from ecot.errors import ConfigError, DataError
 from ecot.outcomes import Domain
 
 
-def test_each_task_goes_to_the_tools_of_its_domain(icarus, tasks):
+def test_each_task_goes_to_the_tools_of_its_domain(chip_design, tasks):
     backend = make_backend_for(tasks)
     assert backend.domains == {Domain.CHIP_DESIGN}
     task = tasks["alu"]
@@ -19,18 +19,18 @@ def test_each_task_goes_to_the_tools_of_its_domain(icarus, tasks):
     passed, failed = asyncio.run(backend.execute_many([(task, task.reference), (task, wrong.code)]))
     assert passed.passed and failed.label is wrong.label
     # The outcome names the tools that gave it, not the whole set.
-    assert passed.fingerprint == icarus.fingerprint != backend.fingerprint
+    assert passed.fingerprint == chip_design.fingerprint != backend.fingerprint
     with pytest.raises(DataError, match=r"task alu: domain cad_3d is not among those of this backend \(chip_design\)"):
         asyncio.run(backend.execute(replace(task, domain=Domain.CAD_3D), task.reference))
 
 
-def test_options_reach_the_backend_of_a_domain(icarus, tmp_path):
+def test_options_reach_the_backend_of_a_domain(chip_design, tmp_path):
     backend = make_backend(
         "real", domains=["chip_design"], backend_options={"icarus": {"secret": "own"}}, cache=tmp_path / "c.sqlite"
     )
     (inner,) = backend._backends.values()
     assert isinstance(inner, CachedBackend)
-    assert inner.fingerprint == make_backend("icarus", secret="own").fingerprint != icarus.fingerprint
+    assert inner.fingerprint == make_backend("icarus", secret="own").fingerprint != chip_design.fingerprint
 
 
 def test_what_names_no_backend_lists_those_there_are():

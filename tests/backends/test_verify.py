@@ -11,9 +11,9 @@ from ecot.outcomes import Label
 
 
 @pytest.fixture(scope="module")
-def verified(icarus, tasks):
+def verified(chip_design, tasks):
     seen = []
-    rows = asyncio.run(verify_tasks(tasks, icarus, lambda done, total, note="": seen.append(done)))
+    rows = asyncio.run(verify_tasks(tasks, chip_design, lambda done, total, note="": seen.append(done)))
     assert seen == list(range(1, len(tasks) + 1))
     return rows
 

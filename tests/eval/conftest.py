@@ -65,7 +65,7 @@ def tasks():
 
 @pytest.fixture(scope="session")
 def backend():
-    return make_backend("icarus", workers=1)
+    return make_backend("icarus", workers=1, lint=False, synthesis=False)
 
 
 class Script:

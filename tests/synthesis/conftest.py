@@ -54,7 +54,7 @@ def counter():
 @pytest.fixture(scope="session")
 def icarus():
     try:
-        return make_backend("icarus", workers=2)
+        return make_backend("icarus", workers=2, lint=False, synthesis=False)
     except ToolError as error:
         pytest.skip(str(error))
 

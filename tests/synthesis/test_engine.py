@@ -38,7 +38,8 @@ from ecot.tasks.registry import load_tasks
 tasks = load_tasks("builtin:chip_design")
 tasks = {{name: tasks[name] for name in {NAMES!r}}}
 config = SynthesisConfig(concurrency=3, **{OPTIONS!r})
-synthesise(config, RunPaths(Path(sys.argv[1])), {SEED}, tasks, make_backend("icarus", workers=2))
+backend = make_backend("icarus", workers=2, lint=False, synthesis=False)
+synthesise(config, RunPaths(Path(sys.argv[1])), {SEED}, tasks, backend)
 """
 
 

@@ -1,4 +1,4 @@
-"""The Icarus Verilog backend: screen the source, compile, screen the program, simulate, read the verdict."""
+"""The chip design backend: screen, compile and simulate with Icarus, then lint with Verilator and build with Yosys."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import replace
 
 from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, harness_source, make_bench
 from ecot.backends.chip_design.judging import judge_compilation, judge_run, screen_source
+from ecot.backends.chip_design.lint import find_verilator, lint
 from ecot.backends.chip_design.screening import refused_calls, system_calls, unknown_calls
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
+from ecot.backends.chip_design.synthesis import SynthesisTool, find_yosys, synthesise
 from ecot.backends.chip_design.tool import IcarusTool, find_icarus
 from ecot.backends.concurrency import Slots, run_all
 from ecot.backends.sandbox import WORK_DIR, Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
@@ -30,22 +32,26 @@ DEFAULT_SECRET = "ecot"
 
 
 class IcarusBackend:
-    """Runs chip design tasks on Icarus Verilog, each candidate in a sandbox."""
+    """Runs chip design tasks: Icarus Verilog gives the verdict, Yosys can take a PASS back, Verilator adds its view."""
 
     name = "icarus"
     domains = frozenset({Domain.CHIP_DESIGN})
 
-    def __init__(self, *, workers: int | None = None, secret: str = DEFAULT_SECRET) -> None:
-        """Find tool and sandbox.
+    def __init__(
+        self, *, workers: int | None = None, lint: bool = True, synthesis: bool = True, secret: str = DEFAULT_SECRET
+    ) -> None:
+        """Find tools and sandbox.
 
         Args:
             workers: executions at once; by default the number of cores that this process may use.
+            lint: whether Verilator's findings are added to the diagnostics of whatever compiles.
+            synthesis: whether Yosys synthesises whatever passes.
             secret: key of testbench names, nonces and stimuli. The default gives the same outcomes everywhere. Set
                 one of your own where candidates may have been written, with knowledge of this package, to deceive it:
                 a program that computes HMACs of its own text could work out the default's names.
 
         Raises:
-            MissingToolError: Icarus Verilog is not installed.
+            MissingToolError: Icarus Verilog is not installed, or Verilator or Yosys where it is to be used.
             SandboxError: no sandbox can be had.
         """
         self._tool: IcarusTool = find_icarus()
@@ -53,7 +59,11 @@ class IcarusBackend:
         self._secret = secret.encode()
         self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._reference_samples: dict[str, int] = {}
+        self._linter = find_verilator() if lint else None
+        self._synthesiser = find_yosys() if synthesis else None
+        self._reference_is_clean: dict[str, bool] = {}
         parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(self._secret).hexdigest()]
+        parts += [tool.identity for tool in (self._linter, self._synthesiser) if tool is not None]
         self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
 
     @property
@@ -73,7 +83,9 @@ class IcarusBackend:
         async with self._slots.take():
             samples = await self._samples(task)
             started = time.monotonic()
-            execution = screen_source(code) or await self._judge(task, code, samples)
+            execution = screen_source(code) or await self._look_further(
+                task, code, await self._judge(task, code, samples)
+            )
             seconds = time.monotonic() - started
         return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
 
@@ -93,6 +105,38 @@ class IcarusBackend:
                 )
             self._reference_samples[key] = int(execution.metrics["samples"])
         return self._reference_samples[key]
+
+    async def _look_further(self, task: Task, code: str, execution: Execution) -> Execution:
+        """What the other tools say about a candidate that compiles, and whether one that passes can be built."""
+        settings = read_settings(task)
+        # A text that was refused may hold anything; the linter would only be one more parser to attack.
+        if execution.stage is Stage.COMPILE or execution.label is Label.PROTOCOL_VIOLATION:
+            return execution
+        if execution.passed and self._synthesiser is not None and settings.synthesis:
+            execution = await self._judge_synthesis(task, code, execution, self._synthesiser, settings)
+        if self._linter is not None:
+            found = await lint(self._sandbox, self._linter, task, code, settings)
+            text = execution.diagnostics + "".join(f"{line}\n" for line in found)
+            execution = replace(
+                execution, diagnostics=text, metrics={**execution.metrics, "lint_findings": float(len(found))}
+            )
+        return execution
+
+    async def _judge_synthesis(
+        self, task: Task, code: str, execution: Execution, tool: SynthesisTool, settings: ChipDesignSettings
+    ) -> Execution:
+        key = task.hash
+        if key not in self._reference_is_clean:
+            reference = await synthesise(self._sandbox, tool, task, task.reference, settings)
+            self._reference_is_clean[key] = reference.clean
+        report = await synthesise(self._sandbox, tool, task, code, settings)
+        metrics = {**execution.metrics, **(report.metrics or {})}
+        verdict = report.verdict() if self._reference_is_clean[key] else None
+        if verdict is not None:
+            label, subcode, text = verdict
+            return Execution(label, subcode, Stage.SYNTHESIS, text, metrics)
+        note = f"not synthesised: {report.problem}\n" if report.problem else ""
+        return replace(execution, diagnostics=execution.diagnostics + note, metrics=metrics)
 
     async def _judge(self, task: Task, code: str, samples: int | None) -> Execution:
         """Compile and simulate; `samples` is the count to be reached, None while the reference sets it."""

@@ -18,6 +18,10 @@ class Options(Config):
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Executions at once; as many as there are cores without it."""
+    lint: Annotated[bool, Field(strict=True)] = True
+    """Whether Verilator's findings stand beside the outcome of what compiles."""
+    synthesis: Annotated[bool, Field(strict=True)] = True
+    """Whether Yosys synthesises what passes: latches and loops are errors, sizes are metrics."""
     secret: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Key of testbench names, nonces and stimuli; a public one without it."""
 

@@ -18,6 +18,10 @@ class ChipDesignSettings(Config):
     """Processor time of the compiler, seconds."""
     run_seconds: int = Field(3, gt=0)
     """Processor time of the simulation, seconds."""
+    synthesis: bool = True
+    """Whether a candidate that passes must also be free of latches and loops, as far as the reference is."""
+    synthesis_seconds: int = Field(20, gt=0)
+    """Processor time of the synthesis, seconds."""
     memory_mib: int = Field(1024, gt=0)
     """Address space of compiler and simulator, MiB."""
     output_kib: int = Field(256, gt=0)

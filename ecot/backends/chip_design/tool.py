@@ -65,21 +65,25 @@ def find_icarus() -> IcarusTool:
         if path is None:
             raise MissingToolError(f"{name} is not installed; get Icarus Verilog with `apt install iverilog`")
         found[name] = Path(path).resolve()
-    version = _output([str(found["iverilog"]), "-V"], r"Icarus Verilog version (\S+)")
+    version = output_of([str(found["iverilog"]), "-V"], r"Icarus Verilog version (\S+)")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "empty.sv")
         source.touch()
         # Not /dev/null: the compiler sets the mode of what it writes, and root would change the device's.
         call = [str(found["iverilog"]), "-v", "-o", f"{folder}/empty.vvp", str(source)]
-        preprocessor = _output(call, r"translate: (\S+) ")
+        preprocessor = output_of(call, r"translate: (\S+) ")
     outside = {path.parent.parent for path in found.values() if path.parent not in _SYSTEM_PREFIXES}
     return IcarusTool(str(found["iverilog"]), str(found["vvp"]), version, preprocessor, tuple(sorted(outside)))
 
 
-def _output(argv: list[str], pattern: str) -> str:
-    """What the pattern's group finds in a command's output."""
+def output_of(argv: list[str], pattern: str) -> str:
+    """What the pattern's group finds in the output of a command that runs no candidate.
+
+    Raises:
+        ToolError: nothing of the kind is there.
+    """
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=60)
     match = re.search(pattern, done.stdout + done.stderr)
     if match is None:
-        raise ToolError(f"`{' '.join(argv)}` prints nothing like {pattern!r}; is it Icarus Verilog?")
+        raise ToolError(f"`{' '.join(argv)}` prints nothing like {pattern!r}; is it what its name says?")
     return match[1]

@@ -1,0 +1,92 @@
+"""What Verilator's linter says about a candidate. It decides no label: simulators and linters differ in taste."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecot.backends.chip_design.harness import CANDIDATE_FILE
+from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings
+from ecot.backends.chip_design.tool import output_of
+from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand
+from ecot.errors import MissingToolError
+from ecot.tasks.bundle import Task
+
+FLAGS = ("--lint-only", "-Wno-fatal", "--timing")
+
+MAX_FINDINGS = 20
+
+_FINDING = re.compile(
+    rf"^%(Warning|Error)(?:-(\w+))?: {re.escape(CANDIDATE_FILE)}:(\d+):(?:(\d+):)? (.*)$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class LintTool:
+    """Verilator on this machine."""
+
+    program: str
+    root: Path
+    version: str
+
+    @property
+    def identity(self) -> str:
+        """Changes with the tool."""
+        content = hashlib.sha256(Path(self.program).read_bytes()).hexdigest()
+        return f"verilator {self.version} {content[:16]} {' '.join(FLAGS)}"
+
+
+def find_verilator() -> LintTool:
+    """Find Verilator: the packaged one, or another by `VERILATOR_ROOT`.
+
+    Raises:
+        MissingToolError: there is none; the message says how to get it.
+    """
+    named = os.environ.get("VERILATOR_ROOT")
+    program = str(Path(named) / "bin" / "verilator_bin") if named else shutil.which("verilator_bin")
+    root = Path(named) if named else Path("/usr/share/verilator")
+    if program is None or not Path(program).is_file() or not root.is_dir():
+        raise MissingToolError(
+            "verilator is not installed; get it with `apt install verilator`, point VERILATOR_ROOT to one, or switch "
+            "the backend's option `lint` off"
+        )
+    return LintTool(program, root, output_of([program, "--version"], r"Verilator (\S+)"))
+
+
+async def lint(sandbox: Sandbox, tool: LintTool, task: Task, code: str, settings: ChipDesignSettings) -> list[str]:
+    """The linter's findings, one line each, in the order of the source; empty as well if it gave up.
+
+    Findings are shown beside the outcome, so a linter that runs out of time or memory costs no verdict.
+    """
+    files = {name: text.encode() for name, text in task.environment.items()}
+    files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
+    result = await sandbox.run(
+        SandboxCommand(
+            argv=(tool.program, *FLAGS, "--top-module", task.entry, CANDIDATE_FILE),
+            inputs=files,
+            limits=Limits(
+                cpu_seconds=settings.compile_seconds,
+                memory_bytes=settings.memory_mib * MEBIBYTE,
+                output_bytes=MEBIBYTE,
+                processes=16,
+            ),
+            read_only=(tool.root,),
+            environment={"VERILATOR_ROOT": str(tool.root)},
+            stop_on_flood=False,
+        )
+    )
+    return findings(result.stderr.decode("utf-8", "replace"))
+
+
+def findings(text: str) -> list[str]:
+    """The first line of each message about the candidate, without the linter's advice and pictures."""
+    found = []
+    for kind, code, line, column, message in _FINDING.findall(text):
+        place = f"{line}:{column}" if column else line
+        found.append(f"lint: {CANDIDATE_FILE}:{place}: {code or kind}: {message}")
+    more = len(found) - MAX_FINDINGS
+    return [*found[:MAX_FINDINGS], f"lint: {more} more"] if more > 0 else found
