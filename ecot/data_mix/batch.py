@@ -115,7 +115,7 @@ class PackTables:
     def predicted(self, begin: int, end: int) -> np.ndarray:
         """[S] int64: tokens of each run that the rows begin .. end - 1 predict. Nothing predicts a first token."""
         starts = self.run_starts
-        first = np.isin(starts, self.bounds)
+        first = np.diff(self.documents, prepend=-1) != 0
         return np.maximum(0, np.minimum(self.run_ends, end + 1) - np.maximum(starts + first, begin + 1))
 
 

@@ -8,7 +8,9 @@ document. All are memory-mapped. What documents of one trajectory (`past_thinkin
 
 from __future__ import annotations
 
+import bisect
 import io
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,8 +187,8 @@ class DocumentStore:
         self.folder = folder
         self.manifest: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
         self._shards = [ShardFiles(folder / name) for name in self.manifest["shards"]]
-        self._first = _offsets(np.array([len(shard) for shard in self._shards], np.int64))
-        self._kept = np.load(folder / self.manifest["kept"], mmap_mode="r")
+        self._first = [0, *itertools.accumulate(len(shard) for shard in self._shards)]
+        self._kept = map_array(folder / self.manifest["kept"])
 
     @classmethod
     def open(cls, folder: Path) -> DocumentStore:
@@ -200,8 +202,8 @@ class DocumentStore:
         if not 0 <= index < len(self):
             raise IndexError(f"document {index} of {len(self)}")
         place = int(self._kept[index])
-        number = int(np.searchsorted(self._first, place, side="right")) - 1
-        shard, row = self._shards[number], place - int(self._first[number])
+        number = bisect.bisect_right(self._first, place) - 1
+        shard, row = self._shards[number], place - self._first[number]
         return Document(
             ids=shard.ids_of(row),
             run_table=shard.runs_of(row),
