@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
 from ecot.cli.progress import progress_bar
@@ -122,26 +123,34 @@ def _budget_table(budgets: list[dict[str, Any]]) -> Table:
 def preview(
     config_path: ConfigPath,
     overrides: Overrides = None,
-    rows: Annotated[int, typer.Option(help="How many trajectories.")] = 1,
+    rows: Annotated[int, typer.Option(min=1, help="How many documents.")] = 1,
+    start: Annotated[int, typer.Option(min=1, help="The first of them, from 1.")] = 1,
+    trajectory: Annotated[str | None, typer.Option("--id", help="Those of one trajectory instead.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Underline every other token.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page instead of printing.")] = None,
 ) -> None:
-    """Show tokens with their segments in colour, exactly as they will be trained on."""
+    """Show tokens with their segments in colour and their weights in shades, exactly as they will be trained on."""
     config = load_run_config(config_path, overrides or [])
     section = require(config.data, "data", config_path)
+    from ecot.data_mix.loss_weights import LossWeights
     from ecot.data_mix.prepare import prepare
-    from ecot.data_mix.preview import preview_html, preview_text
+    from ecot.data_mix.preview import choose, legend, preview_html, preview_text
     from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_path
 
-    store = prepare(section, config.paths, config.seed).train
+    with progress_bar("preview", hidden=not console.is_terminal) as progress:
+        store = prepare(section, config.paths, config.seed, progress).train
     tokenizer = load_tokenizer(tokenizer_path(section.tokenizer, config.paths))
-    documents = [store[index] for index in range(min(rows, len(store)))]
+    documents = choose(store, start - 1, rows, trajectory)
+    resolve = LossWeights(config.train.loss.by_kind, config.train.loss.rules)
+    weights = [resolve.of_runs(document) for document in documents]
     if html is not None:
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(preview_html(documents, tokenizer), "utf-8")
+        html.write_text(preview_html(documents, tokenizer, weights), "utf-8")
         console.print(f"wrote {html}")
         return
-    for document in documents:
-        console.print(preview_text(document, tokenizer))
+    console.print(legend())
+    for document, of_runs in zip(documents, weights, strict=True):
+        console.print(preview_text(document, tokenizer, of_runs, tokens))
 
 
 @trajectories_app.command("stats")
@@ -174,6 +183,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print one trajectory, message by message."""
+    from ecot.data_mix.visible_text import visible
     from ecot.errors import DataError
     from ecot.trajectory_io import read_trajectories
 
@@ -183,12 +193,12 @@ def show(
     if as_json:
         print_json(trajectory.to_row())
         return
-    console.print(f"[bold]{trajectory.id}[/]  {trajectory.domain}  {trajectory.verdict}")
+    console.print(Text(visible(trajectory.id), style="bold"), trajectory.domain, trajectory.verdict)
     for message in trajectory.messages:
         console.print(f"\n[bold]{message.role}[/]")
         if message.reasoning_content is not None:
-            console.print(message.reasoning_content, style="italic", markup=False)
-        console.print(message.content, markup=False)
+            console.print(visible(message.reasoning_content), style="italic", markup=False)
+        console.print(visible(message.content), markup=False)
 
 
 @trajectories_app.command("export")
