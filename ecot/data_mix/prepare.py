@@ -19,6 +19,7 @@ from ecot.data_mix.plan_builder import FORMAT as PLAN_FORMAT
 from ecot.data_mix.plan_builder import build_plan
 from ecot.data_mix.source_files import fetch
 from ecot.data_mix.sources import default_source, read_sources, source_identity
+from ecot.data_mix.stamp import run_stamp
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.data_mix.store_writer import write_text
@@ -33,6 +34,8 @@ FETCHED = "sources"
 """In the store's folder: data sets of the hub."""
 SUMMARY = "summary.json"
 """In the store's folder: `PreparedData.summary`."""
+STAMP = "prepared.json"
+"""In the store's folder: `run_stamp` of the last preparation."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,13 @@ def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress)
     sources = [fetch(source, fetched) for source in training_sources(config, paths)]
     heldout = config.heldout or default_source(paths, HELDOUT)
     heldout = fetch(heldout, fetched) if heldout else None
+    every = [*sources, *([heldout] if heldout else [])]
+    stamp = paths.store / STAMP
+    if stamp.is_file() and stamp.read_text("utf-8") == run_stamp(config, every, paths, seed):
+        try:
+            return _open_prepared(paths, heldout is not None)
+        except (DataError, PlanError) as error:  # damaged without a change of size or time
+            logger.warning("%s", error)
     progress(0, 0, "tokenizer")
     tokenizer = prepare_tokenizer(config, paths.tokenizer, lambda: _texts(sources), corpus_hash(sources))
     paths.store.mkdir(parents=True, exist_ok=True)
@@ -77,7 +87,14 @@ def _prepare(config: DataConfig, paths: RunPaths, seed: int, progress: Progress)
     plan = _open_or_build_plan(config, train, seed, paths.plan)
     summary = summarise(plan, train, held, len(tokenizer))
     write_text(paths.store / SUMMARY, json.dumps(summary, indent=1))
+    write_text(stamp, run_stamp(config, every, paths, seed))
     return PreparedData(plan, train, held, summary)
+
+
+def _open_prepared(paths: RunPaths, has_heldout: bool) -> PreparedData:
+    summary = json.loads((paths.store / SUMMARY).read_text("utf-8"))
+    held = DocumentStore.open(paths.store / HELDOUT) if has_heldout else None
+    return PreparedData(PackPlan.open(paths.plan), DocumentStore.open(paths.store / TRAIN), held, summary)
 
 
 def training_sources(config: DataConfig, paths: RunPaths) -> Sequence[SourceConfig]:
