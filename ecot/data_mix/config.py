@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -173,6 +174,38 @@ class DecontaminationConfig(Config):
     share phrases with each other and with honest data, so a single n-gram is no proof."""
 
 
+class ThoughtPattern(Config):
+    """Something to take out of thoughts."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    """For the account."""
+    pattern: str
+    """A regular expression of Python's `re`; flags stand inside it, for example `(?im)`."""
+    replacement: str = ""
+    """What stands in its place; may name groups."""
+
+    @model_validator(mode="after")
+    def _is_a_pattern(self) -> Self:
+        try:
+            compiled = re.compile(self.pattern)
+            if compiled.search("") is not None:
+                raise ValueError(f"pattern {self.name}: matches the empty text, so it would match everywhere")
+            if self.replacement:
+                compiled.sub(self.replacement, "")
+        except re.error as error:
+            raise ValueError(f"pattern {self.name}: no regular expression ({error})") from error
+        return self
+
+
+class ThoughtsConfig(Config):
+    """Boilerplate and filler that thoughts are rid of before they are rendered."""
+
+    shipped: bool = False
+    """Use the patterns of this package: courtesies, talk of being a model, stacked filler words, repeated lines."""
+    remove: tuple[ThoughtPattern, ...] = ()
+    """More patterns, applied in order."""
+
+
 class FilterConfig(Config):
     """What is left out before budgets are made, each counted in rows and tokens."""
 
@@ -180,6 +213,12 @@ class FilterConfig(Config):
     """Leave out a trajectory whose normalised text and code equal an earlier one's."""
     verdicts: tuple[Label, ...] = ()
     """Keep trajectories whose last attempt has one of these labels; all when empty."""
+    with_labels: tuple[Label, ...] = ()
+    """Keep trajectories with an attempt of at least one of these labels; all when empty."""
+    without_labels: tuple[Label, ...] = ()
+    """Leave out trajectories with an attempt of any of these labels."""
+    domain_tokens: dict[Domain, int] = Field(default_factory=dict)
+    """Keep at most so many tokens of a domain; which rows, their content decides."""
     min_tokens: int = Field(default=0, ge=0)
     """Leave out trajectories of fewer tokens."""
     max_tokens: int | None = Field(default=None, gt=0)
@@ -188,6 +227,19 @@ class FilterConfig(Config):
     """Leave out trajectories whose supervised text is nearly an earlier one's; off when absent."""
     decontaminate: DecontaminationConfig | None = None
     """Leave out trajectories that hold texts of benchmarks; off when absent."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        both = sorted(set(self.with_labels) & set(self.without_labels))
+        if both:
+            raise ValueError(f"with_labels and without_labels both name {', '.join(both)}; nothing could have it")
+        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) is below min_tokens ({self.min_tokens}); nothing would stay"
+            )
+        if any(tokens <= 0 for tokens in self.domain_tokens.values()):
+            raise ValueError("domain_tokens: must be more than 0; name the other domains in the sources instead")
+        return self
 
 
 class BudgetConfig(Config):
@@ -297,6 +349,8 @@ class DataConfig(Config):
     """Stop when over-long trajectories lose more than this share of the supervised tokens."""
     max_refused: float = Field(default=0.01, ge=0, le=1)
     """Stop when more than this share of the rows is refused (see `refused.jsonl` in the store)."""
+    thoughts: ThoughtsConfig = ThoughtsConfig()
+    """What is taken out of thoughts; each pattern is counted in rows and tokens."""
     filters: FilterConfig = FilterConfig()
     budgets: tuple[BudgetConfig, ...] = Field(min_length=1)
     """Nested budgets, in ascending order; each ends at a milestone."""

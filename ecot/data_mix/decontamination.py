@@ -1,4 +1,7 @@
-"""Leaves out rows that hold a benchmark's prompts or references, told by runs of words and signs that they share."""
+"""Leaves out rows that hold a benchmark's prompts or references, told by runs of words and signs that they share.
+
+Each text is seen two ways: as its words and signs, and as code without its comments.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ import pyarrow.parquet as pq
 
 from ecot.data_mix.config import DecontaminationConfig
 from ecot.data_mix.filters import Candidate, Reason
-from ecot.data_mix.ngrams import lexical_items, ngram_hashes
+from ecot.data_mix.ngrams import code_items, lexical_items, ngram_hashes
 from ecot.errors import DataError
 from ecot.trajectory_io import read_rows
 
+_OVERLAP = 8
+"""Tokens of a document's shared beginning that are read again per word of an n-gram: words have fewer."""
 MAX_FILE_BYTES = 1 << 20
 """Larger files of a folder are no prompts or references."""
 
@@ -34,39 +39,64 @@ class Decontamination:
     def __init__(self, config: DecontaminationConfig, decode: Callable[[Sequence[int]], str]) -> None:
         self.config = config
         self.decode = decode
-        self.names: list[str] = []
-        self.sizes: list[int] = []
-        items: dict[int, list[int]] = defaultdict(list)
-        for name, text in benchmark_texts(config.benchmarks):
-            hashes = np.unique(ngram_hashes(lexical_items(text), config.ngram)).tolist()
-            if hashes:
-                for value in hashes:
-                    items[value].append(len(self.names))
-                self.names.append(name)
-                self.sizes.append(len(hashes))
-        if not self.names:
+        texts = list(benchmark_texts(config.benchmarks))
+        self._views = [_View(texts, items, config.ngram) for items in (lexical_items, code_items)]
+        if not self._views[0].names:
             raise DataError(
                 f"data.filters.decontaminate.benchmarks: no text of at least {config.ngram} words in "
                 f"{', '.join(map(str, config.benchmarks))}"
             )
-        self._items = dict(items)
-        self._hashes = np.array(sorted(items), np.uint64)
 
     def reason_against(self, row: Candidate) -> Reason | None:
         """See `RowFilter`."""
-        found = ngram_hashes(lexical_items(self.decode(row.ids().tolist())), self.config.ngram)
-        hits = found[np.isin(found, self._hashes)]
-        if len(hits) == 0:
-            return None
-        per_item = Counter(item for value in np.unique(hits).tolist() for item in self._items[value])
-        item, count = max(per_item.items(), key=lambda pair: (pair[1] / self.sizes[pair[0]], -pair[0]))
-        share = count / self.sizes[item]
-        if share < self.config.min_share:
-            return None
-        return Reason("contaminated", f"holds {share:.0%} of {self.names[item]}")
+        texts = [self.decode(ids.tolist()) for ids in row.fresh_ids(_OVERLAP * self.config.ngram)]
+        for view in self._views:
+            share, name = view.largest_share(texts)
+            if share >= self.config.min_share:
+                return Reason("contaminated", f"holds {share:.0%} of {name}")
+        return None
 
     def remember(self, row: Candidate) -> None:
         """See `RowFilter`."""
+
+
+class _View:
+    """The n-grams of all texts of the benchmarks, seen one way.
+
+    Args:
+        texts: (name, text) of each.
+        items: a text to the items whose runs are looked for.
+        ngram: how many items a run has.
+    """
+
+    def __init__(self, texts: Sequence[tuple[str, str]], items: Callable[[str], np.ndarray], ngram: int) -> None:
+        self.items = items
+        self.ngram = ngram
+        self.names: list[str] = []
+        self.sizes: list[int] = []
+        holders: dict[int, list[int]] = defaultdict(list)
+        for name, text in texts:
+            hashes = self.hashes(text)
+            if len(hashes):
+                for value in hashes.tolist():
+                    holders[value].append(len(self.names))
+                self.names.append(name)
+                self.sizes.append(len(hashes))
+        self._holders = dict(holders)
+        self._hashes = np.array(sorted(holders), np.uint64)
+
+    def hashes(self, text: str) -> np.ndarray:
+        """[n] uint64: the different n-grams of a text."""
+        return np.unique(ngram_hashes(self.items(text), self.ngram))
+
+    def largest_share(self, texts: Sequence[str]) -> tuple[float, str]:
+        """The largest share of a benchmark's text that some texts hold together, and which that is."""
+        found = np.unique(np.concatenate([self.hashes(text) for text in texts]))
+        hits = found[np.isin(found, self._hashes, assume_unique=True)]
+        per_text = Counter(holder for value in hits.tolist() for holder in self._holders[value])
+        shares = ((count / self.sizes[holder], -holder) for holder, count in per_text.items())
+        share, holder = max(shares, default=(0.0, 0))
+        return share, self.names[-holder] if share else ""
 
 
 def benchmark_texts(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -36,12 +36,17 @@ class Candidate:
 
     @property
     def last(self) -> int:
-        """Its last document in the shard, which with `expand` holds the others' messages."""
+        """Its last document in the shard."""
         return self.first + self.line["documents"] - 1
 
-    def ids(self) -> np.ndarray:
-        """[n] int32 tokens of its last document."""
-        return self.shard.ids_of(self.last)
+    def fresh_ids(self, overlap: int) -> Iterator[np.ndarray]:
+        """[n] int32 tokens of each of its documents, what the document before begins with left out but for `overlap`.
+
+        With `past_thinking: expand` and `over_long: split` documents repeat each other's beginnings.
+        """
+        for document in range(self.first, self.last + 1):
+            repeated = int(self.shard.repeated[document]) if document > self.first else 0
+            yield self.shard.ids_of(document)[max(0, repeated - overlap) :]
 
     def supervised_ids(self) -> np.ndarray:
         """[n] int32 supervised tokens of all its documents."""
@@ -84,6 +89,26 @@ class VerdictFilter:
         """See `RowFilter`."""
 
 
+class LabelFilter:
+    """Keeps rows by the outcomes of any of their attempts."""
+
+    def __init__(self, config: FilterConfig) -> None:
+        self.wanted = {str(label) for label in config.with_labels}
+        self.unwanted = {str(label) for label in config.without_labels}
+
+    def reason_against(self, row: Candidate) -> Reason | None:
+        """See `RowFilter`."""
+        labels = [label for label in row.line["labels"] if label]
+        if found := self.unwanted.intersection(labels):
+            return Reason("label", f"an attempt ends with {', '.join(sorted(found))}")
+        if self.wanted and self.wanted.isdisjoint(labels):
+            return Reason("label", f"attempts end with {', '.join(labels) or 'nothing'}")
+        return None
+
+    def remember(self, row: Candidate) -> None:
+        """See `RowFilter`."""
+
+
 class ExactDuplicates:
     """Leaves out rows whose normalised text and code equal an earlier row's."""
 
@@ -108,7 +133,7 @@ class LengthBounds:
 
     def reason_against(self, row: Candidate) -> Reason | None:
         """See `RowFilter`."""
-        tokens = len(row.ids())
+        tokens = sum(len(ids) for ids in row.fresh_ids(0))
         if tokens < self.config.min_tokens:
             return Reason("too_short", f"{tokens} tokens")
         if self.config.max_tokens is not None and tokens > self.config.max_tokens:

@@ -2,18 +2,23 @@
 
 One-permutation MinHash over token n-grams (Li, Owen, Zhang 2012, with densification by rotation after Shrivastava and
 Li 2014), banded for locality-sensitive hashing; every candidate pair is verified by its exact Jaccard similarity, so
-the bands decide only what may be missed. Memory: 128 bytes a row (16 bands of 8).
+the bands decide only what may be missed. Made for millions of rows: bands, their groups and the rows kept of each lie
+in files without a name (128 + 64 bytes a row, and 32 a group); memory holds 16 bytes a row, and 40 while one band is
+sorted.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import tempfile
+from array import array
+from pathlib import Path
 
 import numpy as np
 
 from ecot.data_mix.config import NearDuplicatesConfig
 from ecot.data_mix.filters import Candidate, Reason
 from ecot.data_mix.ngrams import mix, ngram_hashes
+from ecot.data_mix.store import ShardFiles
 
 BINS = 128
 BANDS = 16
@@ -23,49 +28,89 @@ MAX_COMPARED = 8
 
 
 class NearDuplicates:
-    """A row filter. All rows are surveyed before the first is judged."""
+    """A row filter. All rows are surveyed before the first is judged.
 
-    def __init__(self, config: NearDuplicatesConfig) -> None:
+    Args:
+        config: the `near_duplicates` section.
+        scratch: a folder with room for 200 bytes a row.
+    """
+
+    def __init__(self, config: NearDuplicatesConfig, scratch: Path) -> None:
         self.config = config
-        self._keys: list[np.ndarray] = []
+        self.scratch = scratch
+        self._keys = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 (it lives as long as the filter)
+        self._shards: list[ShardFiles] = []
+        self._rows = array("l")
+        """Shard, first document and number of documents of each row, one after the other."""
         self._groups: np.ndarray | None = None
-        self._judged = 0
-        self._kept: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
+        self._kept = np.empty((0, MAX_COMPARED), np.int32)
 
     def survey(self, row: Candidate) -> None:
         """Note the bands of a row."""
-        self._keys.append(band_keys(self._shingles(row)))
+        if not self._shards or self._shards[-1] is not row.shard:
+            self._shards.append(row.shard)
+        self._rows.extend((len(self._shards) - 1, row.first, row.line["documents"]))
+        self._keys.write(band_keys(self._shingles(row)).tobytes())
 
     def reason_against(self, row: Candidate) -> Reason | None:
         """See `RowFilter`. Rows come in the order in which they were surveyed."""
         if self._groups is None:
-            self._groups = shared_bands(np.array(self._keys, np.uint64).reshape(-1, BANDS))
-            self._keys = []
+            self._groups, self._kept = self._band()
         shingles: np.ndarray | None = None
-        compared: set[str] = set()
-        for band in self._bands(row):
-            for other in self._kept[band]:
-                if other.line["place"] in compared:
+        compared: set[int] = set()
+        for group in self._groups_of(row):
+            for number in self._kept[group].tolist():
+                if number < 0 or number in compared:
                     continue
-                compared.add(other.line["place"])
+                compared.add(number)
                 shingles = self._shingles(row) if shingles is None else shingles
                 if len(shingles) == 0:
                     return None  # too short to be like anything; equal ones are exact duplicates
+                other = self._candidate(number)
                 similarity = jaccard(shingles, self._shingles(other))
                 if similarity >= self.config.threshold:
-                    return Reason("near_duplicate", f"similarity {similarity:.3f} to {other.line['place']}")
+                    place = other.shard.details_of(other.first).place
+                    return Reason("near_duplicate", f"similarity {similarity:.3f} to {place}")
         return None
 
     def remember(self, row: Candidate) -> None:
         """See `RowFilter`."""
-        for band in self._bands(row):
-            if len(self._kept[band]) < MAX_COMPARED:
-                self._kept[band].append(row)
+        for group in self._groups_of(row):
+            free = np.nonzero(self._kept[group] < 0)[0]
+            if len(free):
+                self._kept[group, free[0]] = row.number
 
-    def _bands(self, row: Candidate) -> list[tuple[int, int]]:
-        """(band, group) of the bands that the row shares with any other."""
+    def _groups_of(self, row: Candidate) -> list[int]:
+        """Groups of the bands that the row shares with any other."""
         assert self._groups is not None
-        return [(band, group) for band, group in enumerate(self._groups[row.number].tolist()) if group >= 0]
+        return [group for group in self._groups[:, row.number].tolist() if group >= 0]
+
+    def _band(self) -> tuple[np.ndarray, np.ndarray]:
+        """[BANDS, rows] int32 groups, numbered through all bands; [groups, MAX_COMPARED] int32 rows kept of each."""
+        rows = len(self._rows) // 3
+        self._keys.flush()
+        keys = np.memmap(self._keys, np.uint64, "r", shape=(rows, BANDS)) if rows else np.empty((0, BANDS), np.uint64)
+        groups = self._array((BANDS, rows))
+        total = 0
+        for band in range(BANDS):
+            numbers, count = groups_of(np.ascontiguousarray(keys[:, band]))
+            groups[band] = np.where(numbers >= 0, numbers + total, -1)
+            total += count
+        self._keys.close()
+        kept = self._array((total, MAX_COMPARED))
+        kept[:] = -1
+        return groups, kept
+
+    def _array(self, shape: tuple[int, int]) -> np.ndarray:
+        """int32 on disk, in a file that is gone with the array."""
+        if 0 in shape:
+            return np.empty(shape, np.int32)
+        with tempfile.TemporaryFile(dir=self.scratch) as file:
+            return np.memmap(file, np.int32, "w+", shape=shape)
+
+    def _candidate(self, number: int) -> Candidate:
+        shard, first, documents = self._rows[3 * number : 3 * number + 3]
+        return Candidate({"documents": documents}, self._shards[shard], first, number)
 
     def _shingles(self, row: Candidate) -> np.ndarray:
         return np.unique(ngram_hashes(row.supervised_ids(), self.config.ngram))
@@ -95,10 +140,9 @@ def band_keys(shingles: np.ndarray) -> np.ndarray:
     return keys
 
 
-def shared_bands(keys: np.ndarray) -> np.ndarray:
-    """[rows, BANDS] int32: number of the group of rows with the same key in a band; -1 where a row is alone."""
-    groups = np.full(keys.shape, -1, np.int32)
-    for band in range(keys.shape[1]):
-        _, inverse, counts = np.unique(keys[:, band], return_inverse=True, return_counts=True)
-        groups[:, band] = np.where(counts[inverse] > 1, inverse, -1)
-    return groups
+def groups_of(keys: np.ndarray) -> tuple[np.ndarray, int]:
+    """[rows] int32: number of the group of rows with the same key, -1 where a row is alone; and how many groups."""
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    shared = counts > 1
+    numbers = np.where(shared, np.cumsum(shared) - 1, -1).astype(np.int32)
+    return numbers[inverse], int(shared.sum())

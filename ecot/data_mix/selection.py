@@ -6,22 +6,24 @@ Rows are looked at in the order of the sources, so the result does not depend on
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ecot.data_mix.config import FilterConfig
 from ecot.data_mix.decontamination import Decontamination
-from ecot.data_mix.filters import Candidate, ExactDuplicates, LengthBounds, RowFilter, VerdictFilter
+from ecot.data_mix.domain_caps import Kept, over_cap
+from ecot.data_mix.filters import Candidate, ExactDuplicates, LabelFilter, LengthBounds, RowFilter, VerdictFilter
 from ecot.data_mix.groups import DOMAINS
 from ecot.data_mix.ledger import Fate, Ledger, Tally
 from ecot.data_mix.near_duplicates import NearDuplicates
 from ecot.data_mix.shards import ROWS
 from ecot.data_mix.store import ShardFiles
 from ecot.errors import DataError
+from ecot.outcomes import Domain
 
 SAMPLES = 5
 """Rows shown per reason."""
@@ -40,17 +42,19 @@ class Selection:
     """Reason to a few of the rows that it kept out, with what it found."""
 
 
-def make_filters(config: FilterConfig, decode: Callable[[Sequence[int]], str]) -> list[RowFilter]:
-    """The configured filters, cheap ones first."""
+def make_filters(config: FilterConfig, decode: Callable[[Sequence[int]], str], scratch: Path) -> list[RowFilter]:
+    """The configured filters, cheap ones first; `scratch` is a folder for what does not belong into memory."""
     filters: list[RowFilter] = []
     if config.verdicts:
         filters.append(VerdictFilter(config))
+    if config.with_labels or config.without_labels:
+        filters.append(LabelFilter(config))
     if config.min_tokens or config.max_tokens is not None:
         filters.append(LengthBounds(config))
     if config.exact_duplicates:
         filters.append(ExactDuplicates())
     if config.near_duplicates is not None:
-        filters.append(NearDuplicates(config.near_duplicates))
+        filters.append(NearDuplicates(config.near_duplicates, scratch))
     if config.decontaminate is not None:
         filters.append(Decontamination(config.decontaminate, decode))
     return filters
@@ -65,12 +69,13 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
         decode: token ids to text, for filters that look for given texts.
     """
     selection = Selection()
-    active = make_filters(filters, decode)
+    active = make_filters(filters, decode, shards[0].parent if shards else Path())
     for each in active:
         if isinstance(each, NearDuplicates):
             for line, candidate, _ in _candidates(shards):
                 if not line["problem"]:
                     each.survey(candidate)
+    capped: list[_Passed] = []
     places: dict[tuple[str, str], str] = {}
     for line, candidate, first in _candidates(shards):
         domain = DOMAINS[line["domain"]] if line["domain"] >= 0 else None
@@ -96,16 +101,54 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
             continue
         for each in active:
             each.remember(candidate)
-        selection.ledger.record(Fate.KEPT, domain, tally)
-        if lost.tokens:
-            selection.ledger.record(Fate.CUT, domain, lost, "over_long")
-        if line["stripped"]:
-            stripped = Tally(1, 0, line["stripped"], line["stripped"])
-            selection.ledger.record(Fate.CUT, domain, stripped, "stripped_thought")
-        if line["unanswered"]:  # what the tools said to a last attempt, where nothing may follow that
-            selection.ledger.record(Fate.CUT, domain, Tally(1, 0, line["unanswered"], 0), "after_the_last_turn")
-        selection.kept += range(first, first + line["documents"])
+        row = _Passed(line, domain, range(first, first + line["documents"]))
+        if domain in filters.domain_tokens:
+            capped.append(row)
+        else:
+            _keep(selection, row)
+    _cap(selection, capped, filters.domain_tokens)
     return selection
+
+
+class _Passed(NamedTuple):
+    """A row that all filters let through."""
+
+    line: Mapping[str, Any]
+    domain: Domain | None
+    documents: range
+
+
+def _cap(selection: Selection, rows: Sequence[_Passed], caps: Mapping[Domain, int]) -> None:
+    """Keep as many rows of the domains with a cap as it lets through."""
+    removed = set(over_cap([Kept(row.line["key"], row.domain, row.line["tokens"]) for row in rows], caps))
+    for index, row in enumerate(rows):
+        if index not in removed:
+            _keep(selection, row)
+            continue
+        line, domain = row.line, row.domain
+        assert domain is not None
+        tally = Tally(1, line["documents"], line["tokens"], line["supervised"])
+        selection.ledger.record(Fate.LEFT_OUT, domain, tally, "domain_cap")
+        _sample(selection, "domain_cap", f"{line['place']}: {domain} has its {caps[domain]} tokens")
+    if rows:
+        selection.kept.sort()
+
+
+def _keep(selection: Selection, row: _Passed) -> None:
+    line, domain, ledger = row.line, row.domain, selection.ledger
+    ledger.record(Fate.KEPT, domain, Tally(1, line["documents"], line["tokens"], line["supervised"]))
+    if line["lost_tokens"]:
+        lost = Tally(1, line["lost_documents"], line["lost_tokens"], line["lost_supervised"])
+        ledger.record(Fate.CUT, domain, lost, "over_long")
+    if line["stripped"]:
+        ledger.record(Fate.CUT, domain, Tally(1, 0, line["stripped"], line["stripped"]), "stripped_thought")
+    if line["unanswered"]:  # what the tools said to a last attempt, where nothing may follow that
+        ledger.record(Fate.CUT, domain, Tally(1, 0, line["unanswered"], 0), "after_the_last_turn")
+    for edit in line["edits"]:
+        reason = f"thought:{edit['name']}"
+        ledger.record(Fate.CUT, domain, Tally(1, 0, edit["tokens"], edit["tokens"]), reason)
+        _sample(selection, reason, f"{line['place']}: {edit['sample']!r}")
+    selection.kept += row.documents
 
 
 def check_refused(ledger: Ledger, max_refused: float, sidecar: Path) -> None:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ecot.data_mix.config import DataConfig, PastThinking
-from ecot.data_mix.documents import DocumentMaker, NewDocument, Tokenised
+from ecot.data_mix.documents import DocumentMaker, NewDocument, Tokenised, labels_by_attempt
 from ecot.data_mix.groups import domain_index
 from ecot.data_mix.ledger import Tally
 from ecot.data_mix.rendering import Renderer
 from ecot.data_mix.sources import Part, Row
 from ecot.data_mix.store_writer import write_documents, write_table
 from ecot.data_mix.text_keys import normalised_key
+from ecot.data_mix.thought_edits import ThoughtEditor, sample_of
 from ecot.data_mix.tokenizer import load_tokenizer
 from ecot.errors import DataError
 from ecot.trajectories import Role, Trajectory
@@ -45,11 +46,13 @@ ROW_SCHEMA = pa.schema(
         ("lost_supervised", pa.int64()),
         ("stripped", pa.int64()),
         ("unanswered", pa.int64()),
+        ("labels", pa.list_(pa.string())),
+        ("edits", pa.list_(pa.struct([("name", pa.string()), ("tokens", pa.int64()), ("sample", pa.string())]))),
     ]
 )
 """A line per row: `domain` -1 when unknown; `problem` empty, or `schema`, `rendering` (refused) or `over_long` (no part
 fits); `key` of the normalised text; counts of what the shard holds, of what length cost, of stripped thoughts, and of
-messages after the last attempt that are left out."""
+messages after the last attempt that are left out; outcomes of the attempts; what was taken out of thoughts."""
 BATCH_CHARACTERS = 2_000_000
 """Text tokenised at once: bounds memory, and is enough to keep all threads busy."""
 
@@ -71,6 +74,7 @@ class ShardMaker:
     def __init__(self, config: DataConfig, tokenizer: Any) -> None:
         self.config = config
         self.renderer = Renderer(tokenizer, config.observation_role, config.past_thinking)
+        self.editor = ThoughtEditor(config.thoughts)
         self.maker = DocumentMaker(self.renderer, config.packing.pack_tokens, config.over_long, config.form)
 
     def make(self, part: Part, folder: Path) -> None:
@@ -89,9 +93,10 @@ class ShardMaker:
         write_table(temporary / ROWS, pa.Table.from_pylist(content.rows, ROW_SCHEMA))
         os.replace(temporary, folder)
 
-    def _add(self, content: _Content, rows: Sequence[Row]) -> None:
+    def _add(self, content: _Content, unedited: Sequence[Row]) -> None:
+        rows, edits_of_rows = self._edit(unedited)
         results = iter(self.maker.make([row.trajectory for row in rows if row.trajectory is not None]))
-        for row in rows:
+        for row, edits in zip(rows, edits_of_rows, strict=True):
             if row.trajectory is None:
                 content.rows.append(_line(row, "schema", row.reason))
                 continue
@@ -102,8 +107,25 @@ class ShardMaker:
                 continue
             stripped = self._stripped_tokens(row.trajectory, result)
             line = _line(row, "" if result.documents else "over_long", "", result.kept, result.lost)
-            content.rows.append({**line, "stripped": stripped, "unanswered": self._tokens_of(row, result.unanswered)})
+            line |= {"stripped": stripped, "unanswered": self._tokens_of(row, result.unanswered), "edits": edits}
+            content.rows.append(line)
             content.documents += [(row, document) for document in result.documents]
+
+    def _edit(self, rows: Sequence[Row]) -> tuple[list[Row], list[list[dict[str, Any]]]]:
+        """The rows with edited thoughts, and the edits of each as `ROW_SCHEMA` has them."""
+        edited: list[Row] = []
+        accounts: list[list[dict[str, Any]]] = []
+        for row in rows:
+            trajectory, edits = self.editor.apply(row.trajectory) if row.trajectory else (None, ())
+            edited.append(replace(row, trajectory=trajectory) if edits else row)
+            tokens = [sum(len(self.renderer.token_ids(text)) for text in edit.removed) for edit in edits]
+            accounts.append(
+                [
+                    {"name": edit.name, "tokens": count, "sample": sample_of(edit.removed)}
+                    for edit, count in zip(edits, tokens, strict=True)
+                ]
+            )
+        return edited, accounts
 
     def _bare_tally(self, trajectory: Trajectory) -> Tally:
         """Tokens of the bare texts of a trajectory that cannot be rendered."""
@@ -179,4 +201,6 @@ def _line(row: Row, problem: str, message: str, kept: Tally | None = None, lost:
         "lost_supervised": lost.supervised,
         "stripped": 0,
         "unanswered": 0,
+        "labels": labels_by_attempt(trajectory) if trajectory else [],
+        "edits": [],
     }

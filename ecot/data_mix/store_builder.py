@@ -33,7 +33,7 @@ from ecot.errors import DataError
 from ecot.progress import Progress
 
 logger = logging.getLogger(__name__)
-FORMAT = "6"
+FORMAT = "7"
 """Raise when documents, their digests, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""
@@ -97,7 +97,9 @@ class StoreBuilder:
             FORMAT,
             [source_identity(source) for source in self.sources],
             tokenizer_hash(self.tokenizer),
-            self.config.model_dump(mode="json", include={"form", "observation_role", "past_thinking", "over_long"}),
+            self.config.model_dump(
+                mode="json", include={"form", "observation_role", "past_thinking", "over_long", "thoughts"}
+            ),
             self.config.packing.pack_tokens,
         ]
         documents = hashlib.sha256(json.dumps(parts).encode()).hexdigest()

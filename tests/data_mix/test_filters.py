@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecot.data_mix.config import SourceConfig
+from ecot.config import validate_config
+from ecot.data_mix.config import FilterConfig, SourceConfig
 from ecot.data_mix.ledger import Entry, Fate
-from ecot.data_mix.near_duplicates import BANDS, band_keys, jaccard, shared_bands
-from ecot.data_mix.ngrams import lexical_items, ngram_hashes
+from ecot.data_mix.near_duplicates import BANDS, band_keys, groups_of, jaccard
+from ecot.data_mix.ngrams import code_items, lexical_items, ngram_hashes
 from ecot.data_mix.store_builder import StoreBuilder
-from ecot.errors import DataError
+from ecot.errors import ConfigError, DataError
 from ecot.progress import no_progress
 from ecot.segments import SUPERVISED_KINDS
 from ecot.trajectories import Message, Role
@@ -104,9 +105,22 @@ def test_few_shingles_still_give_equal_keys_for_equal_sets():
 
 
 def test_rows_alone_in_a_band_have_no_group():
-    groups = shared_bands(np.array([[1, 5], [2, 5], [1, 6]], np.uint64))
-    assert groups[0, 0] == groups[2, 0] >= 0 and groups[1, 0] == -1
-    assert groups[0, 1] == groups[1, 1] >= 0 and groups[2, 1] == -1
+    numbers, count = groups_of(np.array([7, 5, 7, 9, 5, 1], np.uint64))
+    assert count == 2
+    assert numbers[0] == numbers[2] and numbers[1] == numbers[4] and numbers[0] != numbers[1]
+    assert sorted(numbers.tolist()) == [-1, -1, 0, 0, 1, 1]
+
+
+def test_bands_of_many_rows_leave_nothing_behind(tmp_path, build, trajectories):
+    """They lie in files without a name, so a killed run leaves no litter; the store holds only its own."""
+    store = build(trajectories, near_duplicates={})
+    files = sorted(path.name for path in store.folder.iterdir() if path.is_file())
+    without = sorted(path.name for path in build(trajectories).folder.iterdir() if path.is_file())
+    assert len(files) == len(without)
+    few = build(trajectories[:1], near_duplicates={})
+    assert len(few) == 1
+    none = build([replace(trajectories[0], id="a"), replace(trajectories[0], id="b")], near_duplicates={})
+    assert len(none) == 1
 
 
 def test_ngram_hashes_are_equal_where_ngrams_are():
@@ -177,3 +191,102 @@ def test_length_bounds(build, trajectories):
     reasons = {entry.reason for entry in bounded.ledger.lines if entry.fate is Fate.LEFT_OUT}
     assert reasons == {"too_short", "too_long"}
     assert bounded.ledger.total([Fate.KEPT, Fate.LEFT_OUT]).tokens == lengths.sum()
+
+
+PLAIN_CODE = "int f(int a){\n#include <x.h>\n  y <= #10 a; return a / 2;\n}"
+
+
+@pytest.mark.parametrize(
+    "remarked",
+    [
+        "// new header\nint f(int a){ // takes a\n#include <x.h>\n  y <= #10 a; return a / 2; /* half\n of it */\n}",
+        "# by someone\nint f(int a){\n#include <x.h>\n  y <= #10 a;  # delay\n return a / 2;\n}",
+    ],
+)
+def test_code_is_told_apart_from_its_comments(remarked):
+    assert code_items(remarked).tolist() == code_items(PLAIN_CODE).tolist() == lexical_items(PLAIN_CODE).tolist()
+    assert lexical_items(remarked).tolist() != lexical_items(PLAIN_CODE).tolist()
+
+
+def copy_of_reference(trajectory, code):
+    message = Message(Role.ASSISTANT, f"```\n{code}\n```", "Copied.")
+    return replace(trajectory, messages=(*trajectory.messages[:2], message, *trajectory.messages[3:]))
+
+
+def test_a_reference_under_new_comments_is_still_found(tmp_path, build, make_trajectory):
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"reference": REFERENCE}) + "\n")
+    lines = [f"{line} // step {number}: as the task says" for number, line in enumerate(REFERENCE.split("\n"))]
+    rows = [make_trajectory(1), copy_of_reference(make_trajectory(2), "\n".join(lines))]
+    store = build(rows, decontaminate={"benchmarks": [str(tmp_path / "bench.jsonl")], "min_share": 0.8})
+    assert [document.trajectory_id for document in store] == ["trajectory-1"]
+    assert "holds 100%" in store.manifest["samples"]["contaminated"][0]
+
+
+@pytest.mark.parametrize("options", [{"past_thinking": "expand"}, {"over_long": "split"}])
+def test_benchmarks_are_looked_for_in_every_document_of_a_row(
+    tmp_path, make_renderer, data_config, make_trajectory, options
+):
+    """The copy stands in the first attempt, which later documents of the row do not hold."""
+    make_renderer(past_thinking=options.get("past_thinking", "keep")).tokenizer.save_pretrained(tmp_path / "tok")
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"reference": REFERENCE}) + "\n")
+    rows = [make_trajectory(1, turns=4), copy_of_reference(make_trajectory(2, turns=4), REFERENCE)]
+    write_trajectories(tmp_path / "rows.jsonl", rows)
+    config = data_config(
+        filters={"decontaminate": {"benchmarks": [str(tmp_path / "bench.jsonl")]}},
+        packing={"pack_tokens": 320, "global_batch_tokens": 320},
+        max_lost=1.0,
+        **options,
+    )
+    source = SourceConfig(path=tmp_path / "rows.jsonl")
+    store = StoreBuilder(config, [source], tmp_path / "tok", tmp_path / "store").build(no_progress)
+    assert {store[index].trajectory_id for index in range(len(store))} == {"trajectory-1"} and len(store) > 1
+
+
+def test_labels_of_any_attempt(build, trajectories):
+    failed = {t.id for t in trajectories[:30] if len(t.attempts) > 1}
+    store = build(trajectories[:30], with_labels=["COMPILATION_ERROR"])
+    assert {document.trajectory_id for document in store} == failed
+    rest = build(trajectories[:30], without_labels=["COMPILATION_ERROR"])
+    assert {document.trajectory_id for document in rest} == {t.id for t in trajectories[:30]} - failed
+    reasons = {entry.reason: tally.rows for entry, tally in rest.ledger.lines.items() if entry.fate is Fate.LEFT_OUT}
+    assert set(reasons) == {"label"}
+    assert rest.ledger.total([Fate.LEFT_OUT]).rows == len(failed)
+    assert rest.ledger.total([Fate.LEFT_OUT]).tokens == store.ledger.total([Fate.KEPT]).tokens
+    assert rest.manifest["samples"]["label"][0].endswith("an attempt ends with COMPILATION_ERROR")
+
+
+def test_a_domain_is_capped_by_content_and_not_by_place(build, trajectories):
+    everything = build(trajectories)
+    totals = {}
+    for index in range(len(everything)):
+        document = everything[index]
+        totals[document.domain] = totals.get(document.domain, 0) + len(document)
+    cap = totals["chip_design"] // 3
+    capped = build(trajectories, domain_tokens={"chip_design": cap})
+    kept = [capped[index] for index in range(len(capped))]
+    own = sum(len(document) for document in kept if document.domain == "chip_design")
+    assert cap - 512 < own <= cap
+    assert sum(len(document) for document in kept) - own == sum(totals.values()) - totals["chip_design"]
+    entry = Entry(Fate.LEFT_OUT, "domain_cap", kept[0].domain)
+    assert capped.ledger.lines[entry].tokens == totals["chip_design"] - own
+    assert len(capped.manifest["samples"]["domain_cap"]) == 5
+    numbers = [int(d.trajectory_id.removeprefix("trajectory-")) for d in kept if d.domain == "chip_design"]
+    assert numbers == sorted(numbers) and max(numbers) > 100  # from all over the file, in its order
+    # A smaller cap keeps a part of what a larger one keeps, whatever the order of the rows.
+    smaller = build(trajectories[::-1], domain_tokens={"chip_design": cap // 2})
+    names = {smaller[i].trajectory_id for i in range(len(smaller)) if smaller[i].domain == "chip_design"}
+    assert names and names < {d.trajectory_id for d in kept}
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"with_labels": ["PASS"], "without_labels": ["PASS"]}, "both name PASS"),
+        ({"min_tokens": 10, "max_tokens": 5}, "max_tokens (5) is below min_tokens (10)"),
+        ({"domain_tokens": {"general": 0}}, "must be more than 0"),
+    ],
+)
+def test_filters_that_keep_nothing_are_refused(filters, message):
+    with pytest.raises(ConfigError) as error:
+        validate_config(FilterConfig, filters, "here")
+    assert message in str(error.value)
