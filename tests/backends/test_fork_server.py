@@ -97,6 +97,41 @@ print(traces, vars(fork_probe).get('extra'), os.environ.get('LEFT'), sorted(os.l
     assert b"elsewhere" not in second[1]
 
 
+def test_no_trace_of_earlier_inputs_is_left_in_memory(run):
+    """A child inherits the server's memory, freed pieces included; it may search all of it."""
+    search = """
+import ctypes, gc
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = ctypes.c_void_p
+class Vector(ctypes.Structure):
+    _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]
+size = 1 << 16
+buffer = ctypes.create_string_buffer(size)
+ours = Vector(ctypes.addressof(buffer), size)
+needle, read, hits = bytes([b ^ 1 for b in MASKED]), 0, 0
+# All of the heap, and wherever there are objects.
+top = libc.sbrk(0)
+starts = {top - number * size for number in range(1, 200)}
+for thing in (*gc.get_objects(), *globals().values()):
+    starts |= {(id(thing) >> 20 << 20) + number * size for number in range(16)}
+for start in starts:
+    theirs = Vector(start, size)
+    if libc.process_vm_readv(os.getpid(), ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0) > 0:
+        read += 1
+        # Not the needle itself, which lies in this process too.
+        hits += buffer.raw.count(needle + TAIL)
+print(read, hits)
+"""
+    secret = secrets.token_bytes(24)
+    masked = f"import os\nTAIL = b'more'\nMASKED = {bytes(byte ^ 1 for byte in secret)!r}"
+    for size in (1, 50, 2000):
+        run("pass", inputs={"small": secret + b"more", "large": (secret + b"more") * size})
+    found = run(masked + search).stdout.split()
+    assert int(found[0]) >= 10 and found[1] == b"0"
+    own = run(f"kept = bytes(bytearray({secret!r} + b'more'))\n" + masked + search).stdout.split()
+    assert int(own[1]) >= 1  # the search finds what is there
+
+
 def test_the_same_hashes_everywhere(run):
     assert run("print(hash('text'))").stdout == run("print(hash('text'))").stdout
     other = subprocess.run(

@@ -57,9 +57,9 @@ class ForkCommand:
     entry: str
     """`module:function`. It takes `arguments`, and returns None or an exit code."""
     arguments: Any = None
-    """Anything that JSON can hold."""
+    """Anything that JSON can hold. No secrets: later children of the server might find them in memory."""
     inputs: Mapping[str, bytes] = field(default_factory=dict)
-    """File name to content, laid into the fresh working directory."""
+    """File name to content, laid into the fresh working directory; no trace of it is left afterwards."""
     outputs: tuple[str, ...] = ()
     """Files of the working directory to bring out."""
     limits: Limits = field(default_factory=Limits)

@@ -16,13 +16,16 @@ WORK = SCRATCH / "work"
 """Working directory of a request."""
 
 
-def lay_out(files: Mapping[str, bytes]) -> None:
+def lay_out(files: Mapping[str, memoryview]) -> None:
     """Make a fresh working directory that holds the files."""
     WORK.mkdir()
     for name, content in files.items():
         path = WORK / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        # Unbuffered: no copy of the content stays in this process.
+        with open(path, "wb", buffering=0) as file:
+            while content:
+                content = content[file.write(content) or 0 :]
 
 
 def collect(names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytes], bool]:

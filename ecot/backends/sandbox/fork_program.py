@@ -53,6 +53,7 @@ def main(modules: Sequence[str]) -> None:
     while (request := fork_wire.receive(control)) is not None:
         header, files = request
         fork_files.lay_out(files)
+        fork_wire.erase(files)
         fork_wire.send(control, {"accepted": True}, {})
         function = vars(loaded[header["module"]])[header["function"]]
         reply, outputs = _serve(control, function, header, mapped)

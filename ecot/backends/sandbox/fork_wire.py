@@ -9,7 +9,9 @@ import json
 import socket
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+Buffer = TypeVar("Buffer", bytes, memoryview)
 
 _PREFIX = struct.Struct("!QI")
 PREFIX_BYTES = _PREFIX.size
@@ -22,13 +24,13 @@ def pack(header: Mapping[str, Any], files: Mapping[str, bytes]) -> list[bytes]:
     return [_PREFIX.pack(sum(map(len, files.values())), len(text)) + text, *files.values()]
 
 
-def sizes_of(prefix: bytes) -> tuple[int, int]:
+def sizes_of(prefix: bytes | bytearray) -> tuple[int, int]:
     """How many bytes of header and of files follow the first `PREFIX_BYTES` of a message."""
     body, header = _PREFIX.unpack(prefix)
     return header, body
 
 
-def unpack(text: bytes, body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+def unpack(text: bytes | bytearray, body: Buffer) -> tuple[dict[str, Any], dict[str, Buffer]]:
     """Header and files of a message."""
     header = json.loads(text)
     files = {}
@@ -45,20 +47,31 @@ def send(connection: socket.socket, header: Mapping[str, Any], files: Mapping[st
         connection.sendall(piece)
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-    """The next message on a blocking socket; None when the other end is gone."""
+def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, memoryview]] | None:
+    """The next message on a blocking socket; None when the other end is gone.
+
+    The files are views of one buffer, so that there is no second copy; see `erase`.
+    """
     prefix = _read(connection, PREFIX_BYTES)
-    if len(prefix) < PREFIX_BYTES:
+    if prefix is None:
         return None
-    header, body = sizes_of(prefix)
-    return unpack(_read(connection, header), _read(connection, body))
+    header_size, body_size = sizes_of(prefix)
+    text, body = _read(connection, header_size), _read(connection, body_size)
+    return None if text is None or body is None else unpack(text, memoryview(body))
 
 
-def _read(connection: socket.socket, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        chunk = connection.recv(min(size - len(data), 1 << 20))
-        if not chunk:
-            break
-        data += chunk
-    return bytes(data)
+def erase(files: Mapping[str, memoryview]) -> None:
+    """Overwrite what was received: whoever is forked later could search the memory that it inherits for it."""
+    for content in files.values():
+        content[:] = bytes(len(content))
+
+
+def _read(connection: socket.socket, size: int) -> bytearray | None:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        num_bytes = connection.recv_into(view)
+        if not num_bytes:
+            return None
+        view = view[num_bytes:]
+    return data
