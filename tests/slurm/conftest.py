@@ -100,19 +100,27 @@ class LocalSlurm:
         (self.state / f"spool.{node}").mkdir(exist_ok=True)
         subprocess.run(["slurmd", "-N", node], env=self.environment, check=True)
 
-    def kill_node(self, node):
-        """The node's daemon is gone at once, as in a power failure."""
+    def kill_daemon(self, node):
+        """The node's daemon is gone at once; what it has started goes on, and Slurm will miss the node."""
         os.kill(int((self.state / f"slurmd.{node}.pid").read_text()), signal.SIGKILL)
+
+    def kill_node(self, node):
+        """Daemon, job steps and tasks are gone at once, as in a power failure."""
+        doomed = [int((self.state / f"slurmd.{node}.pid").read_text())]
+        doomed += [pid for pid, variables in _environments() if variables.get("SLURMD_NODENAME") == node]
+        step_daemons = {_parent(pid) for pid in doomed[1:]}
+        doomed += [pid for pid in step_daemons if Path(f"/proc/{pid}/comm").read_text().strip() == "slurmstepd"]
+        for pid in doomed:
+            _end(pid, signal.SIGKILL)
 
     def stop(self):
         self.call("scancel", "--full", "--user=root")
         deadline = time.monotonic() + 60
         while self.call("squeue", "-h").strip() and time.monotonic() < deadline:
             time.sleep(0.3)
-        pid_files = [self.state / name for name in ("slurmd.n1.pid", "slurmd.n2.pid", "slurmctld.pid", "munge/pid-file")]
-        for path in pid_files:
-            if path.is_file():
-                _end(int(path.read_text()))
+        for name in ("slurmd.n1.pid", "slurmd.n2.pid", "slurmctld.pid", "munge/pid-file"):
+            if (self.state / name).is_file():
+                _end(int((self.state / name).read_text()))
 
     def call(self, *command, **environment):
         """Run a Slurm command; what it printed."""
@@ -127,11 +135,11 @@ class LocalSlurm:
         words = self.call("scontrol", "show", "job", str(number)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def wait_for(self, condition, seconds, what):
+    def wait_for(self, condition, seconds, what, every=0.2):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-            time.sleep(0.2)
+            time.sleep(every)
 
     def wait_for_end(self, number, seconds=400):
         """Wait until a job is neither waiting nor running; its last state."""
@@ -140,9 +148,23 @@ class LocalSlurm:
         return self.job(number)
 
 
-def _end(pid):
+def _environments():
+    """Process id and environment of all processes."""
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            words = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        yield int(entry.parent.name), dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _end(pid, first=signal.SIGTERM):
     try:
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, first)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             os.kill(pid, 0)
@@ -199,6 +221,22 @@ class SlurmRun:
             return any(row["step"] >= step for row in self.run.metrics())
 
         self.slurm.wait_for(reached, 200, f"step {step}")
+
+    def rank_processes(self):
+        """Process ids of the ranks: `python -m ecot train`, started by rank.sh."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = entry.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[1:4] == [b"-m", b"ecot", b"train"] and str(self.run.config).encode() in words:
+                found.append(int(entry.parent.name))
+        return found
+
+    def preempt(self):
+        """What Slurm does some minutes before it takes the nodes (`--signal=B:USR1@300`)."""
+        self.slurm.call("scancel", "--signal=USR1", "--batch", self.number)
 
     def finish(self):
         """Wait for the end, which must be good; what `scontrol` says of the job."""

@@ -1,11 +1,18 @@
-"""`sbatch slurm/sft_32b.sh` as it is, on a real Slurm: it ends with the weights of an uninterrupted run, bit for bit."""
+"""`sbatch slurm/sft_32b.sh` as it is, on a real Slurm: it ends with the weights of an uninterrupted run, to the bit."""
 
+import os
+import random
 import shutil
+import signal
+import time
 
 import pytest
 import torch
 
 pytestmark = pytest.mark.xdist_group("training")
+
+
+MOMENTS = random.SystemRandom()
 
 
 def assert_same_run(run, reference):
@@ -33,4 +40,88 @@ def test_a_requeued_job_goes_on_where_it_was(slurm, slurm_run, finished):
     slurm.call("scontrol", "requeue", job.number)
     end = job.finish()
     assert end["Restarts"] == "1"
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_preempted_in_the_middle_of_a_step(slurm_run, finished):
+    job = slurm_run("in_step")
+    job.submit().wait_for_step(MOMENTS.randint(2, 6))
+    time.sleep(MOMENTS.uniform(0, 1))
+    job.preempt()
+    assert job.finish()["Restarts"] == "1"
+    assert "preempted" in job.log(0, "job.log")
+    assert "saved and stopped at step" in job.log(0, "rank-0.log")
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_preempted_in_the_middle_of_a_save(slurm, slurm_run, finished):
+    job = slurm_run("in_save")
+    being_written = job.run.paths.checkpoints / ".checkpoint-6.tmp"
+    job.submit()
+    slurm.wait_for(being_written.exists, 200, "a save", every=0.001)
+    job.preempt()
+    assert job.finish()["Restarts"] == "1"
+    assert "preempted" in job.log(0, "job.log")
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_preempted_while_it_starts(slurm, slurm_run, finished):
+    """Before a rank can catch the signal there is nothing to save, and the job comes back all the same."""
+    job = slurm_run("in_start").submit()
+    slurm.wait_for(lambda: "training on" in job.everything_said(), 100, "the ranks are started")
+    time.sleep(MOMENTS.uniform(0, 5))
+    job.preempt()
+    assert job.finish()["Restarts"] == "1"
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_a_node_that_is_lost_gives_the_job_back(slurm, slurm_run, finished):
+    job = slurm_run("node_lost")
+    job.submit().wait_for_step(4)
+    slurm.kill_node("n2")
+    try:
+        slurm.wait_for(lambda: slurm.job(job.number)["Restarts"] == "1", 120, "Slurm misses the node")
+    finally:
+        slurm.start_node("n2")
+    job.finish()
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_a_node_daemon_that_is_killed_and_comes_back_changes_nothing(slurm, slurm_run, finished):
+    """The ranks go on without it; Slurm gives the job back or lets it end, as soon or as late as it notices."""
+    job = slurm_run("daemon_killed")
+    job.submit().wait_for_step(4)
+    slurm.kill_daemon("n2")
+    try:
+        slurm.wait_for(lambda: "down" in slurm.call("sinfo", "-h", "-n", "n2", "-o", "%T"), 120, "n2 is down")
+    finally:
+        slurm.start_node("n2")
+    job.finish()
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_a_cancelled_job_stays_cancelled(slurm, slurm_run):
+    job = slurm_run("cancelled")
+    job.submit().wait_for_step(3)
+    slurm.call("scancel", job.number)
+    assert slurm.wait_for_end(job.number)["JobState"] == "CANCELLED"
+    time.sleep(15)
+    assert slurm.job(job.number)["JobState"] == "CANCELLED"
+    assert slurm.job(job.number)["Restarts"] == "0"
+
+
+@pytest.mark.drill
+def test_a_rank_that_is_killed_ends_the_step_and_the_job_tries_again(slurm_run, finished):
+    job = slurm_run("rank_lost")
+    job.submit().wait_for_step(4)
+    victim = MOMENTS.choice(job.rank_processes())
+    os.kill(victim, signal.SIGKILL)
+    assert job.finish()["Restarts"] == "1"
+    assert "status 137" in job.log(0, "job.log")
     assert_same_run(job.run, finished)
