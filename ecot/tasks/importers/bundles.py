@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ecot.errors import ConfigError, DataError
-from ecot.tasks.importers import rtllm, verilog_eval
+from ecot.tasks.importers import rtllm, verilog_eval, verilog_eval_v1
 from ecot.tasks.importers.source import ImportedTask
 from ecot.tasks.registry import MANIFEST, load_bundle
 
@@ -32,6 +32,11 @@ FORMATS: Mapping[str, ImportFormat] = {
         ImportFormat("rtllm", "RTLLM 2.0: folders with design_description.txt, testbench.v, verified_*.v", rtllm.read),
         ImportFormat(
             "verilog_eval", "VerilogEval v2: ProbNNN_name_prompt.txt, _ref.sv and _test.sv", verilog_eval.read
+        ),
+        ImportFormat(
+            "verilog_eval_v1",
+            "VerilogEval v1 or RTLFixer: JSONL files with prompt, canonical_solution, test and detail_description",
+            verilog_eval_v1.read,
         ),
     )
 }

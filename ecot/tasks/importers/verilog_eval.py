@@ -52,12 +52,19 @@ def read(source: Path) -> Iterator[ImportedTask]:
 
 
 def _testbench(path: Path) -> str:
+    return public_testbench(read_text(path), path)
+
+
+def public_testbench(text: str, place: Path) -> str:
     """The public testbench with its verdict in the harness's form and without dumps of waves.
 
     Its `final` block prints whatever ended the simulation; the harness compares the number of samples.
+
+    Raises:
+        DataError: it does not count mismatches as all of them do.
     """
-    text = _DUMP.sub("", without_comments(read_text(path)))
+    text = _DUMP.sub("", without_comments(text))
     text = _HINT.sub(rf'$display("{VERDICT} output %s 0 %0d %0d - -", ECOT_NONCE, "\2", \1, \3);', text)
     total = rf'$display("{VERDICT} total %0d %0d", ECOT_NONCE, \2, \1);'
-    text = replace_once(_TOTAL, total, text, path, "the line of the verdict")
+    text = replace_once(_TOTAL, total, text, place, "the line of the verdict")
     return rename(text, "tb", "testbench")
