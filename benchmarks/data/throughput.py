@@ -1,10 +1,12 @@
-"""From JSONL to packs: tokens per second of this package, of TRL and of the floor, on the same rows and machine.
+"""From JSONL to packed rows: tokens per second of this package, of TRL and of the floor, on the same rows and cores.
 
-The floor renders the chat template and calls `tokenizers`' `encode_batch`, nothing else: no masks, no checks, no store,
-no packs. Every contender runs in a process of its own, in turn, several times; the best time of each counts, and CPU
-seconds stand beside it for machines that are shared.
+    python -m benchmarks.data.throughput --out benchmarks/results/throughput.json
 
-    python benchmarks/data/throughput.py --rows 2000 --tokens 4000 --workers 2
+Every contender runs in a process of its own; in each round all run once, starting with another one each time; medians
+count. CPU seconds stand beside, for machines that are shared. Memory is the largest sum over a contender's processes
+(proportional set size, /proc). The default of 3,000 rows of about 4,000 tokens takes some 8 minutes on 2 cores, most of
+them TRL's; `--rows 20000 --rounds 1` takes about 20. `--large 20000` (the default) runs this package once more on so
+many rows, to see that memory does not grow.
 """
 
 from __future__ import annotations
@@ -12,191 +14,165 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-WORDS = ["assign", "logic", "always_ff", "posedge", "clk", "reset", "counter", "width", "valid", "ready", "<=", "begin"]
-WORDS += ["end", "if", "else", "case", "state", "next", "shift", "data", "carry", "[7:0]", "8'hff", "==", "mismatch"]
-PACK = 16_384
-TEMPLATE = """{%- for message in messages -%}
-{{- "<|im_start|>" + message.role + "\n" -}}
-{%- if message.role == "assistant" -%}
-{% generation %}
-{%- if message.reasoning_content -%}{{- "<think>\n" + message.reasoning_content + "\n</think>\n\n" -}}{%- endif -%}
-{{- message.content + "<|im_end|>" -}}{% endgeneration %}{{ "\n" }}
-{%- else -%}{{- message.content + "<|im_end|>\n" -}}{%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- "<|im_start|>assistant\n" -}}{%- endif -%}"""
+from benchmarks.data.contenders import CONTENDERS, PACK, profile_ecot, run_one
+from benchmarks.data.rows import make_tokenizer, write_rows
+
+TARGETS = {"floor": 0.8, "trl": 2.5, "trl, processes": 1.5}
+"""Tokens per second of this package over those of the contender, at least."""
+MEMORY_TARGET_MB = 1500
 
 
-def write_rows(path: Path, rows: int, tokens: int) -> None:
-    """Multi-turn rows of about `tokens` tokens, made of words and identifiers that no vocabulary holds whole."""
-    rng = random.Random(1)
+class MemoryWatch:
+    """Looks at a process and all its descendants twice a second."""
 
-    def text(count: int) -> str:
-        words = [
-            f"{rng.choice(WORDS)}_{rng.randrange(500)}" if rng.random() < 0.2 else rng.choice(WORDS)
-            for _ in range(count)
-        ]
-        return " ".join(word + ("\n" if rng.random() < 0.1 else "") for word in words)
+    def __init__(self, pid: int) -> None:
+        self.peak_mb = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(pid,))
+        self._thread.start()
 
-    with path.open("w", encoding="utf-8") as handle:
-        for number in range(rows):
-            turns = rng.randint(2, 4)
-            size = int(tokens * rng.uniform(0.5, 1.5) / turns / 2.6)
-            messages = [{"role": "system", "content": "You write RTL."}, {"role": "user", "content": text(60)}]
-            for _ in range(turns):
-                thought, answer = text(int(size * 0.7)), text(int(size * 0.3))
-                messages.append({"role": "assistant", "content": answer, "reasoning_content": thought})
-                messages.append({"role": "tool", "content": text(10)})
-            handle.write(json.dumps({"id": str(number), "messages": messages[:-1], "domain": "chip_design"}) + "\n")
+    def stop(self) -> float:
+        """The largest sum of proportional set sizes, in MB."""
+        self._stop.set()
+        self._thread.join()
+        return self.peak_mb
+
+    def _watch(self, pid: int) -> None:
+        while not self._stop.wait(0.5):
+            self.peak_mb = max(self.peak_mb, sum(map(_proportional_kb, _family(pid))) / 1024)
 
 
-def make_tokenizer(rows: Path, folder: Path, vocab_size: int) -> None:
-    """Train on the first rows and save with the template that TRL needs."""
-    from ecot.data_mix.config import TrainTokenizerConfig
-    from ecot.data_mix.tokenizer import train_tokenizer
-
-    texts = []
-    with rows.open(encoding="utf-8") as handle:
-        for line in list(handle)[:200]:
-            texts += [message["content"] for message in json.loads(line)["messages"]]
-    tokenizer = train_tokenizer(texts, TrainTokenizerConfig(vocab_size=vocab_size))
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
+def _family(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+    return [pid, *(member for child in children for member in _family(child))]
 
 
-def run_floor(folder: Path, _workers: int) -> int:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tok")
-    begin_clock()
-    total, texts = 0, []
-    with (folder / "rows.jsonl").open(encoding="utf-8") as handle:
-        for line in handle:
-            texts.append(tokenizer.apply_chat_template(json.loads(line)["messages"], tokenize=False))
-            if len(texts) == 256:
-                total += sum(
-                    len(e.ids) for e in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
-                )
-                texts = []
-    return total + sum(len(e.ids) for e in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False))
+def _proportional_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def run_ecot(folder: Path, workers: int) -> int:
-    from ecot.data_mix.config import DataConfig, SourceConfig
-    from ecot.data_mix.plan_builder import build_plan
-    from ecot.data_mix.store_builder import StoreBuilder
-    from ecot.progress import no_progress
-
-    config = DataConfig.model_validate(
-        {
-            "tokenizer": {"path": str(folder / "tok")},
-            "template": "base",
-            "workers": workers,
-            "budgets": [{"name": "all", "tokens": 1}],
-            "packing": {"pack_tokens": PACK, "global_batch_tokens": 8 * PACK},
-        }
-    )
-    begin_clock()
-    with tempfile.TemporaryDirectory(dir=folder) as out:
-        source = SourceConfig(path=folder / "rows.jsonl")
-        store = StoreBuilder(config, [source], folder / "tok", Path(out) / "store").build(no_progress)
-        budget = {"name": "all", "tokens": int(store.lengths.sum())}
-        build_plan(
-            config.model_copy(
-                update={"budgets": DataConfig.model_validate({**config.model_dump(), "budgets": [budget]}).budgets}
-            ),
-            store,
-            1,
-            Path(out) / "plan",
-        )
-        return int(store.lengths.sum())
+def launch(arguments: list[str]) -> dict[str, Any]:
+    """Run this script for one contender; its result and its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.data.throughput", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watch = MemoryWatch(process.pid)
+    output, errors = process.communicate()
+    peak = watch.stop()
+    if process.returncode:
+        sys.exit(errors[-3000:])
+    return {**json.loads(output.splitlines()[-1]), "peak_mb": peak}
 
 
-def run_trl(folder: Path, workers: int) -> int:
-    import datasets
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-    from trl import SFTConfig, SFTTrainer
-
-    datasets.disable_caching()
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tok")
-    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
-    rows = datasets.load_dataset(
-        "json", data_files=str(folder / "rows.jsonl"), split="train", cache_dir=str(folder / "c")
-    )
-    arguments = SFTConfig(
-        output_dir=str(folder / "out"),
-        assistant_only_loss=True,
-        packing=True,
-        max_length=PACK,
-        dataset_num_proc=workers or None,
-        use_cpu=True,
-        bf16=False,
-        report_to=[],
-    )
-    begin_clock()
-    trainer = SFTTrainer(model, arguments, train_dataset=rows.select_columns(["messages"]), processing_class=tokenizer)
-    return sum(len(row["input_ids"]) for row in trainer.train_dataset)
+def measure(folder: Path, names: list[str], rounds: int, cores: int) -> dict[str, list[dict[str, Any]]]:
+    """All runs of all contenders."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            runs[name].append(launch(["--one", name, str(folder), "--cores", str(cores)]))
+            print(f"round {turn + 1}: {name}: {runs[name][-1]['wall']:.1f} s", file=sys.stderr, flush=True)
+    return runs
 
 
-CONTENDERS = {"floor": run_floor, "ecot": run_ecot, "trl": run_trl}
-_began: list[float] = []
+def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians per contender, and the ratios that the targets are about."""
+    medians = {
+        name: {key: statistics.median(run[key] for run in own) for key in ("tokens", "wall", "cpu", "peak_mb")}
+        for name, own in runs.items()
+    }
+    for row in medians.values():
+        row["tokens_per_second"] = row["tokens"] / row["wall"]
+        row["tokens_per_cpu_second"] = row["tokens"] / row["cpu"]
+    ratios = {}
+    for name, target in TARGETS.items():
+        if name in medians and "ecot" in medians:
+            pair = medians["ecot"], medians[name]
+            by_wall, by_cpu = (pair[0][key] / pair[1][key] for key in ("tokens_per_second", "tokens_per_cpu_second"))
+            ratios[name] = {"by_wall": by_wall, "by_cpu": by_cpu, "target": target, "met": by_wall >= target}
+    return {"medians": medians, "ratios": ratios, "runs": runs}
 
 
-def begin_clock() -> None:
-    """Imports and loading of the tokenizer do not count."""
-    _began[:] = [time.perf_counter(), cpu_seconds()]
+def environment(cores: int) -> dict[str, Any]:
+    """What the figures depend on."""
+    from benchmarks.kernels.measure import environment as machine
 
-
-def cpu_seconds() -> float:
-    """Of this process and of those that it started and waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(entry.ru_utime + entry.ru_stime for entry in used)
+    packages = ("tokenizers", "transformers", "trl", "datasets", "pyarrow", "numpy")
+    return machine("cpu") | {"cores": cores, "versions": {name: version(name) for name in packages}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--tokens", type=int, default=4000)
+    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--tokens", type=int, default=4000, help="of a row, about")
     parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--contenders", default="floor,ecot,trl")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=int, default=20_000, help="rows of one more run of this package; 0: none")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--contenders", default=";".join(CONTENDERS), help="names with ; between them")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        tokens = CONTENDERS[options.one[0]](Path(options.one[1]), options.workers)
-        wall, cpu = time.perf_counter() - _began[0], cpu_seconds() - _began[1]
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-        print(json.dumps({"tokens": tokens, "wall": wall, "cpu": cpu, "peak_mb": peak}))
+        name, folder = options.one[0], Path(options.one[1])
+        print(json.dumps(profile_ecot(folder) if name == "profile" else run_one(name, folder, options.cores)))
         return
+    began = time.perf_counter()
+    results: dict[str, Any] = {"environment": environment(options.cores), "rows": options.rows, "pack_tokens": PACK}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "rows.jsonl", options.rows, options.tokens)
         make_tokenizer(folder / "rows.jsonl", folder / "tok", options.vocab)
-        best: dict[str, dict[str, float]] = {}
-        for _ in range(options.repeats):
-            for contender in options.contenders.split(","):
-                command = [sys.executable, __file__, "--one", contender, name, "--workers", str(options.workers)]
-                done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-                if done.returncode:
-                    sys.exit(done.stderr[-2000:])
-                result = json.loads(done.stdout.splitlines()[-1])
-                if contender not in best or result["wall"] < best[contender]["wall"]:
-                    best[contender] = result
-        print(f"{'':8}{'tokens':>12}{'wall s':>9}{'cpu s':>9}{'tokens/s':>11}{'tok/cpu-s':>11}{'peak MB':>9}")
-        for contender, r in best.items():
-            print(
-                f"{contender:8}{r['tokens']:12,}{r['wall']:9.2f}{r['cpu']:9.2f}{r['tokens'] / r['wall']:11,.0f}"
-                f"{r['tokens'] / r['cpu']:11,.0f}{r['peak_mb']:9.0f}"
-            )
+        results |= summarise(measure(folder, options.contenders.split(";"), options.rounds, options.cores))
+        write_rows(folder / "rows.jsonl", min(options.rows, 500), options.tokens)
+        shares = launch(["--one", "profile", name])
+        results["share_of_time"] = {stage: share for stage, share in shares.items() if stage != "peak_mb"}
+        if options.large:
+            write_rows(folder / "rows.jsonl", options.large, options.tokens)
+            results["large"] = launch(["--one", "ecot", name, "--cores", str(options.cores)])
+            results["large"] |= {"rows": options.large, "memory_target_mb": MEMORY_TARGET_MB}
+    results["minutes"] = (time.perf_counter() - began) / 60
+    show(results)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def show(results: dict[str, Any]) -> None:
+    print(f"{'':16}{'tokens':>12}{'wall s':>9}{'cpu s':>9}{'tokens/s':>11}{'tok/cpu-s':>11}{'peak MB':>9}")
+    for name, row in results["medians"].items():
+        print(
+            f"{name:16}{row['tokens']:12,.0f}{row['wall']:9.2f}{row['cpu']:9.2f}{row['tokens_per_second']:11,.0f}"
+            f"{row['tokens_per_cpu_second']:11,.0f}{row['peak_mb']:9.0f}"
+        )
+    for name, ratio in results["ratios"].items():
+        print(
+            f"ecot / {name}: {ratio['by_wall']:.2f} by wall time, {ratio['by_cpu']:.2f} by CPU time; "
+            f"target {ratio['target']}: {'met' if ratio['met'] else 'missed'}"
+        )
+    for stage, share in results["share_of_time"].items():
+        print(f"{share:7.1%}  {stage}")
+    if "large" in results:
+        large = results["large"]
+        print(
+            f"{large['rows']:,} rows: {large['tokens'] / large['wall']:,.0f} tokens/s, peak {large['peak_mb']:.0f} MB"
+        )
 
 
 if __name__ == "__main__":
