@@ -152,6 +152,8 @@ def _check_structure(trajectory: Trajectory, place: str) -> None:
         where = f"{place}: field 'messages.{index}"
         if message.role is Role.SYSTEM and index > 0:
             raise DataError(f"{where}': a system message is allowed only at the start")
+        if message.role is Role.ASSISTANT and previous is None:
+            raise DataError(f"{where}': an assistant must answer something; put a user or system message before it")
         if message.role is previous and message.role in (Role.USER, Role.ASSISTANT):
             raise DataError(f"{where}': two {message.role} messages in a row; merge them")
         if message.role is Role.OBSERVATION and previous is not Role.ASSISTANT:

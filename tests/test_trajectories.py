@@ -73,7 +73,12 @@ def test_a_turn_keeps_a_kind_of_its_own_on_disk(tmp_path, suffix):
     [
         ({"messages": with_kind(3, "prompt")}, "messages.3.kind", "only an assistant's turn"),
         ({"messages": with_kind(4, "answer")}, "messages.4.kind", "'observation' or 'prompt'"),
-        ({"messages": [{"role": "assistant", "content": "x", "kind": "prompt"}]}, "messages", "more than context"),
+        (
+            {"messages": [*make_row()["messages"][:2], {"role": "assistant", "content": "x", "kind": "prompt"}]},
+            "messages",
+            "more than context",
+        ),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages.0", "must answer something"),
         ({"domain": "poetry"}, "domain", "chip_design"),
         ({"verdict": "TIMEOUT"}, "verdict", "the last attempt says PASS"),
         ({"colour": 1}, "colour", "Unexpected keyword"),

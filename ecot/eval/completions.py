@@ -13,9 +13,8 @@ from typing import Any
 
 from ecot.answers import extract_code
 from ecot.data_mix.layout import control_pattern
-from ecot.data_mix.parsing import parse_completion
+from ecot.data_mix.parsing import CompletionParser
 from ecot.data_mix.rendering import Renderer
-from ecot.data_mix.templates import THINK
 from ecot.errors import ConfigError, ToolError
 from ecot.eval.config import EvalConfig
 from ecot.eval.generation import BatchGenerator, Generated
@@ -43,7 +42,6 @@ class _Conversation:
     turns: list[dict[str, Any]] = field(default_factory=list)
     """Per attempt what `provenance.details` keeps of it."""
     next_ids: list[int] = field(default_factory=list)
-    thinking_opened: bool = False
     out_of_room: bool = False
 
     @property
@@ -78,6 +76,7 @@ class Completer:
         self.fingerprint = fingerprint
         self.config = config
         self.name = name
+        self.parser = CompletionParser(renderer)
         self.control = control_pattern(renderer.tokenizer)
         added = renderer.tokenizer.added_tokens_decoder
         self.control_ids = {id for id, token in added.items() if self.control.fullmatch(token.content)}
@@ -109,7 +108,6 @@ class Completer:
             return False
         text = self.renderer.generation_prompt(conversation.messages)
         conversation.next_ids = self.renderer.token_ids(text)
-        conversation.thinking_opened = text.rstrip().endswith(THINK)
         room = self.generator.longest_prompt
         if len(conversation.next_ids) <= room:
             return True
@@ -166,7 +164,7 @@ class Completer:
     def _say(self, conversation: _Conversation, generated: Generated) -> str | None:
         """Append what the model wrote as a message, verbatim but for control tokens; returns the code in it."""
         raw = self.renderer.decode(generated.ids)
-        parsed = parse_completion(self._plain_text(generated.ids), thinking_opened=conversation.thinking_opened)
+        parsed = self.parser.parse(conversation.messages, self._plain_text(generated.ids))
         conversation.messages.append(Message(Role.ASSISTANT, parsed.content, parsed.thinking))
         conversation.turns.append(
             {

@@ -74,6 +74,11 @@ VALUES = [
     ("messages.2.reasoning_content", "a\ud83d"),
     ("messages.3.content", "\udc00\ud800"),
     ("messages.1.content", "private \ue0f0 use"),
+    ("messages.0.role", "assistant"),
+    ("messages.1.kind", "prompt"),
+    ("messages.2.kind", "answer"),
+    ("messages.2.kind", 3),
+    ("messages.3.kind", "observation"),
     ("messages.2.weight", 1.0),
     ("messages.2.name", "x"),
     ("messages.2", "text"),
@@ -129,7 +134,17 @@ RAW_LINES = [
     b'{"conversations": [{"from": "human", "value": null}, {"from": "gpt"}]}',
     b'{"prompt": "x", "completion": ["y"]}',
     b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": NaN}]}',
-    b'{"messages": "' + b"x" * (17 << 20) + b'"}',
+    b'{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 0}]}',
+    b'{"messages": [{"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}]}',
+    b'{"messages": [{"role": "system", "content": "x"}, {"role": "system", "content": "y"}]}',
+    b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "thinking": "a", "reasoning": "b"}]}',
+    b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "</think><think>a"}]}',
+    b'{"messages": [{"role": "user", "content": "q"}], "conversations": [{"from": "human", "value": "q"}]}',
+    b'{"system": 3, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}',
+    b'{"instruction": "q", "output": "a", "history": [["b", "c"]]}',
+    b'{"instruction": "q", "output": "a", "answer": "b"}',
+    b'{"prompt": "q", "completion": "a<think>b</think>"}',
+    b'{"messages": "' + b"x" * (50 << 20) + b'"}',
 ]
 
 
@@ -174,7 +189,7 @@ def malformed_file(tmp_path, make_trajectory):
 
 def test_every_malformed_row_is_refused_by_name(tmp_path, malformed_file, tokenizer, data_config):
     path, wrong, good = malformed_file
-    assert len(wrong) >= 150
+    assert len(wrong) == 188
     tokenizer.save_pretrained(tmp_path / "tok")
     config = data_config(max_refused=1.0, packing={"pack_tokens": 4096, "global_batch_tokens": 4096})
     store = StoreBuilder(config, [SourceConfig(path=path)], tmp_path / "tok", tmp_path / "store").build(no_progress)
