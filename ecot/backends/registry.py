@@ -51,6 +51,7 @@ ROUTED = "real"
 C = TypeVar("C", bound=Config)
 
 _BACKENDS: dict[str, Domain] = {
+    "gpu": Domain.GPU_OPTIMIZATION,
     "icarus": Domain.CHIP_DESIGN,
     "stm32": Domain.EMBEDDED,
 }

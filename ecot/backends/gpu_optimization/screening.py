@@ -16,7 +16,9 @@ ALLOWED_MODULES = frozenset(
 )
 """Roots of what may be imported."""
 
-_KNOWN_MODULES = frozenset(sys.stdlib_module_names) | frozenset("numpy scipy cupy numba jax tensorflow pycuda".split())
+_KNOWN_MODULES = frozenset(sys.stdlib_module_names) | frozenset(
+    "numpy scipy cupy numba jax tensorflow pycuda ecot __main__ candidate".split()
+)
 
 _BUILTINS = frozenset(
     "eval exec compile open __import__ globals locals vars getattr setattr delattr breakpoint input memoryview "
@@ -36,6 +38,10 @@ _TRITON_MEMBERS = frozenset(
 _TRITON_DEEPER = frozenset("driver active get_active_torch_device get_current_target jit autotuner".split())
 _STREAMS = frozenset("Stream stream set_stream ExternalStream CUDAGraph graph graphs".split())
 _DUNDERS = frozenset("__init__ __name__ __call__ __len__ __getitem__ __class__ __doc__".split())
+
+
+_OWN = frozenset({"self", "cls", "ctx"})
+"""Whose attributes may be set."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,9 @@ def _screen_node(node: ast.AST, imported: dict[str, str]) -> Denial | None:
         path = _path(node, imported)
         if path and (denial := _screen_path(path, node.lineno, False)):
             return denial
-        if isinstance(node.ctx, ast.Store | ast.Del) and path:
-            return Denial(node.lineno, f"'{path}' may not be changed")
+        own = isinstance(node.value, ast.Name) and node.value.id in _OWN
+        if isinstance(node.ctx, ast.Store | ast.Del) and not own:
+            return Denial(node.lineno, f"'{ast.unparse(node)}' may not be changed")
     return None
 
 

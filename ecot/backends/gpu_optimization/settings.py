@@ -52,9 +52,11 @@ class GpuSettings(Config):
     torch_ops: Literal["allocate", "any"] = "allocate"
     """What PyTorch may do beside the kernels: give memory, or anything."""
     module: bool = False
-    """Whether the entry is a class of the KernelBench form, built from the arguments called `init_*`."""
+    """Whether the entry is a class of the KernelBench form, built from the arguments called `@init...`."""
     reference_is_baseline: bool = False
     """Whether the reference is plain PyTorch, to be judged by its values alone."""
+    inputs_may_change: bool = False
+    """Whether the entry may write to arguments that are no outputs."""
     launches: tuple[LaunchSettings, ...] = ()
     """For CUDA tasks: what is launched, in order."""
     min_speedup: float | None = Field(None, gt=0)

@@ -17,6 +17,9 @@ from ecot.tasks.bundle import Task
 
 _INSIDE = "ecot.backends.gpu_optimization.inside"
 
+_SCRATCH_BYTES = 512 * MEBIBYTE
+"""Inputs and outputs of the largest imported tasks."""
+
 SERVER = ForkServerSpec(
     modules=tuple(
         f"{_INSIDE}.{name}"
@@ -31,6 +34,7 @@ SERVER = ForkServerSpec(
             "warm_up",
         )
     ),
+    scratch_bytes=_SCRATCH_BYTES,
     environment={"TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore"},
 )
 """Torch and Triton are imported once; oracle and candidate then run in children of the same servers, one at a time."""
@@ -82,6 +86,7 @@ def limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
         cpu_seconds=cpu_seconds,
         wall_seconds=max(60.0, cpu_seconds * _WALL_FACTOR),
         memory_bytes=memory_mib * MEBIBYTE,
+        scratch_bytes=_SCRATCH_BYTES,
         output_bytes=output_bytes,
         processes=32,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ecot.errors import ConfigError, DataError
-from ecot.tasks.importers import rtllm, verilog_eval, verilog_eval_v1
+from ecot.tasks.importers import kernelbench, rtllm, tritonbench, verilog_eval, verilog_eval_v1
 from ecot.tasks.importers.source import ImportedTask
 from ecot.tasks.registry import MANIFEST, load_bundle
 
@@ -29,7 +29,14 @@ class ImportFormat:
 FORMATS: Mapping[str, ImportFormat] = {
     format.name: format
     for format in (
+        ImportFormat(
+            "kernelbench", "KernelBench with sizes for a CPU: level1/1_Name.py with class Model", kernelbench.read
+        ),
+        ImportFormat("kernelbench_full", "KernelBench with its own sizes", kernelbench.read_full),
         ImportFormat("rtllm", "RTLLM 2.0: folders with design_description.txt, testbench.v, verified_*.v", rtllm.read),
+        ImportFormat(
+            "tritonbench", "TritonBench-T: TritonBench_T_v1/name.py and TritonBench_T_v1.jsonl", tritonbench.read
+        ),
         ImportFormat(
             "verilog_eval", "VerilogEval v2: ProbNNN_name_prompt.txt, _ref.sv and _test.sv", verilog_eval.read
         ),

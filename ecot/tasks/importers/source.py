@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ecot.errors import DataError
 from ecot.outcomes import Domain
@@ -30,7 +31,7 @@ class ImportedTask:
     """File name and text."""
     hidden: Mapping[str, str]
     tags: tuple[str, ...]
-    settings: Mapping[str, int]
+    settings: Mapping[str, Any]
     """What the backend needs besides."""
 
 

@@ -47,6 +47,8 @@ class AddressCheck:
         """
         addresses = np.asarray(pointers.data, dtype=np.uint64).ravel()
         if mask is not None:
+            # Conditions on a scalar reach the interpreter's memory operations as integers, which these refuse.
+            mask.data = np.asarray(mask.data).astype(bool)
             addresses = addresses[np.broadcast_to(mask.data, np.shape(pointers.data)).ravel().astype(bool)]
         if addresses.size == 0:
             return

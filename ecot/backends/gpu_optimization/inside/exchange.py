@@ -17,7 +17,7 @@ DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "u
 """What may cross."""
 
 Value = Any
-"""A numpy array of one of `DTYPES`, an int, a float, a bool, a string, or None."""
+"""A numpy array of one of `DTYPES`, an int, a float, a bool, a string, None, or a list of such."""
 
 Case = dict[str, Value]
 """One call: argument or output name to value, in order."""
@@ -40,13 +40,19 @@ def pack(cases: Sequence[Mapping[str, Value]]) -> bytes:
                     raise ValueError(f"case {index}, {name}: dtype {value.dtype} cannot cross; allowed: {DTYPES}")
                 entry |= {"dtype": value.dtype.name, "shape": list(value.shape)}
                 blobs.append(np.ascontiguousarray(value).tobytes())
-            elif value is None or isinstance(value, bool | int | float | str):
+            elif _is_plain(value):
                 entry["value"] = value
             else:
                 raise ValueError(f"case {index}, {name}: {type(value).__name__} cannot cross")
             entries.append(entry)
         header.append(entries)
     return json.dumps(header).encode() + b"\n" + b"".join(blobs)
+
+
+def _is_plain(value: Value) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def unpack(block: bytes) -> list[Case]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,24 +60,18 @@ class Launcher:
         """
         arguments = _bind(kernel, args, kwargs)
         options = {name: kwargs[name] for name in OPTIONS if kwargs.get(name) is not None}
-        with self._suspended():
+        with self._guard.suspend():
             self._compile(kernel, arguments, options)
             tensors = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
             self._check.enter(tensors)
             self.launches += 1
             return original(kernel, *args, grid=grid, warmup=False, **kwargs)
 
-    @contextmanager
-    def _suspended(self) -> Any:
-        before, self._guard.suspended = self._guard.suspended, True
-        try:
-            yield
-        finally:
-            self._guard.suspended = before
-
     def _compile(self, kernel: Any, arguments: dict[str, Any], options: dict[str, Any]) -> None:
-        if self.compiler is None or any(isinstance(value, tuple) for value in arguments.values()):
+        if self.compiler is None:
             return
+        if any(isinstance(value, tuple) for value in arguments.values()):
+            raise NotImplementedError("tuples as arguments of a kernel are not supported in interpreter mode here")
         self.enter_stage("compile")
         try:
             usage = self.compiler.compile(kernel, arguments, options)

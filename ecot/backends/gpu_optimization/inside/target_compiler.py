@@ -1,8 +1,9 @@
 """Compile the kernels of an interpreted module for a GPU that need not be there, and read what they take.
 
 The interpreter and the compiler want different objects behind `@triton.jit`: the library's own functions (`tl.sum`)
-exist in one form or the other, as the import found it. Everything is imported for the interpreter; for the time of a
-compilation each such function is replaced by its compilable twin.
+exist in one form or the other, as the import found it. Everything is imported for the interpreter, which besides
+replaces members of the language and does not always put them back. For the time of a compilation each of these is
+what a compiling process would have found.
 """
 
 from __future__ import annotations
@@ -30,6 +31,43 @@ _USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
 _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 
 
+_TWINS: dict[Any, JITFunction[Any]] = {}
+
+
+def _twin(function: Any) -> JITFunction[Any]:
+    """The compilable form of an interpreted function."""
+    if function.fn not in _TWINS:
+        _TWINS[function.fn] = JITFunction(function.fn)
+    return _TWINS[function.fn]
+
+
+def _compilable(value: Any) -> Any:
+    """What takes the place of a member of the language."""
+    if isinstance(value, InterpretedFunction):
+        return _twin(value)
+    if isinstance(value, types.FunctionType):
+        # Methods like `x.sum()` are closures around the library's function.
+        for cell in value.__closure__ or ():
+            if isinstance(cell.cell_contents, InterpretedFunction):
+                return _twin(cell.cell_contents)
+    return value
+
+
+def _language() -> list[tuple[Any, str, Any]]:
+    """Owner, name and compilable form of every member of the language; to be called before anything is interpreted."""
+    owners: list[Any] = [module for name, module in sys.modules.items() if name.startswith("triton.language")]
+    owners += [value for value in vars(tl.core).values() if isinstance(value, type)]
+    found = []
+    for owner in dict.fromkeys(owners):
+        for name, value in vars(owner).items():
+            if callable(value) or isinstance(value, property):
+                found.append((owner, name, _compilable(value)))
+    return found
+
+
+_LANGUAGE = _language()
+
+
 class TargetCompiler:
     """Compiles each kernel once per signature and set of constants."""
 
@@ -37,7 +75,6 @@ class TargetCompiler:
         """Args: `arch` as in `sm_90`; `namespace`, the globals of the candidate's module."""
         self._target = GPUTarget("cuda", arch, 32)
         self._namespace = namespace
-        self._twins: dict[Any, JITFunction[Any]] = {}
         self._seen: set[str] = set()
 
     def compile(self, kernel: Any, arguments: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, int] | None:
@@ -59,52 +96,32 @@ class TargetCompiler:
                 signature[name] = "constexpr"
             else:
                 signature[name] = triton.runtime.jit.mangle_type(value)
-        key = repr((kernel.fn.__qualname__, signature, constants, sorted(options.items())))
+        key = repr((id(kernel.fn), signature, constants, sorted(options.items())))
         if key in self._seen:
             return None
         self._seen.add(key)
-        with self._compilable():
-            source = ASTSource(self._twin(kernel), signature=signature, constexprs=constants)
+        with self._compiling():
+            source = ASTSource(_twin(kernel), signature=signature, constexprs=constants)
             compiled = triton.compile(source, target=self._target, options=dict(options))
         usage = _resource_usage(compiled.asm["cubin"])
         return {"registers": usage[0], "local_bytes": usage[1], "shared_bytes": int(compiled.metadata.shared)}
 
-    def _twin(self, function: Any) -> JITFunction[Any]:
-        if function not in self._twins:
-            self._twins[function] = JITFunction(function.fn)
-        return self._twins[function]
-
     @contextlib.contextmanager
-    def _compilable(self) -> Iterator[None]:
-        spaces = [vars(module) for name, module in sys.modules.items() if name.startswith("triton.language")]
-        replaced: list[tuple[dict[str, Any], str, Any]] = []
-        methods: list[tuple[str, Any]] = []
-        for space in [*spaces, self._namespace]:
-            for name, value in list(space.items()):
-                if isinstance(value, InterpretedFunction):
-                    replaced.append((space, name, value))
-                    space[name] = self._twin(value)
-        for name, value in list(vars(tl.tensor).items()):
-            inner = _interpreted_inside(value)
-            if inner is not None:
-                methods.append((name, value))
-                setattr(tl.tensor, name, self._twin(inner))
+    def _compiling(self) -> Iterator[None]:
+        replaced = []
+        for owner, name, value in _LANGUAGE:
+            current = vars(owner).get(name)
+            if current is not value:
+                replaced.append((owner, name, current))
+                setattr(owner, name, value)
+        own = {name: value for name, value in self._namespace.items() if isinstance(value, InterpretedFunction)}
+        self._namespace.update({name: _twin(value) for name, value in own.items()})
         try:
             yield
         finally:
-            for space, name, value in replaced:
-                space[name] = value
-            for name, value in methods:
-                setattr(tl.tensor, name, value)
-
-
-def _interpreted_inside(value: Any) -> Any:
-    """Methods like `x.sum()` are closures around the library's function."""
-    if isinstance(value, types.FunctionType):
-        for cell in value.__closure__ or ():
-            if isinstance(cell.cell_contents, InterpretedFunction):
-                return cell.cell_contents
-    return None
+            self._namespace.update(own)
+            for owner, name, value in replaced:
+                setattr(owner, name, value)
 
 
 def _is_constexpr(annotation: Any) -> bool:

@@ -7,6 +7,8 @@ called from; a function mode lets code that says `device="cuda"` run here.
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,13 +57,31 @@ class OperatorGuard(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if not self.suspended and not self._allow_any and name not in _ALLOWED:
-            self.refused.append(name)
-            raise OperatorRefusedError(f"torch operator '{name}' may not do the work of the kernel")
+        if name not in _ALLOWED:
+            self.refuse(name)
         result = func(*args, **(kwargs or {}))
         if not self.suspended and name in COPYING:
             self._follow(args, result)
         return result
+
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Let everything through for a while: it is not the candidate who asks."""
+        before, self.suspended = self.suspended, True
+        try:
+            yield
+        finally:
+            self.suspended = before
+
+    def refuse(self, name: str) -> None:
+        """Refuse an operator, unless all are allowed or it is the interpreter that calls it.
+
+        Raises:
+            OperatorRefusedError: it is refused.
+        """
+        if not self.suspended and not self._allow_any:
+            self.refused.append(name)
+            raise OperatorRefusedError(f"torch operator '{name}' may not do the work of the kernel")
 
     def _follow(self, args: Any, result: Any) -> None:
         sources = [value for value in args if isinstance(value, torch.Tensor)]
@@ -73,12 +93,25 @@ class OperatorGuard(TorchDispatchMode):
         return tensor.untyped_storage().data_ptr() in self._written
 
 
+_READING = frozenset(
+    "item tolist numpy from_numpy __array__ __float__ __int__ __bool__ __index__ storage untyped_storage data_ptr "
+    "__dlpack__ frombuffer from_file".split()
+)
+"""Give values to Python, where any work could be done with them."""
+
+
 class PretendCuda(TorchFunctionMode):
-    """Tensors say that they are on a GPU, and requests for one are met on the CPU."""
+    """Tensors say that they are on a GPU, and requests for one are met on the CPU; Python may not see their values."""
+
+    def __init__(self, guard: OperatorGuard) -> None:
+        super().__init__()
+        self._guard = guard
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
+        if name in _READING:
+            self._guard.refuse(name)
         if name == "cuda" or (name == "to" and len(args) == 2 and _is_cuda(args[1])):
             return args[0]
         if name == "__get__" and getattr(func, "__self__", None) is torch.Tensor.is_cuda:

@@ -30,6 +30,7 @@ from ecot.backends.gpu_optimization.inside.target_compiler import TargetCompiler
 from ecot.backends.gpu_optimization.inside.torch_guard import OperatorGuard, PretendCuda, pretend_a_gpu  # noqa: E402
 
 CANDIDATE = "candidate.py"
+MAX_OUTPUT_BYTES = 64 << 20
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
@@ -62,7 +63,7 @@ class TritonJob:
         torch.set_num_threads(1)
         self._enter_stage("run")
         try:
-            with self._guard, PretendCuda():
+            with self._guard, PretendCuda(self._guard):
                 entry = self._load()
                 for index, case in enumerate(self._inputs):
                     self.report["case"] = index
@@ -92,24 +93,35 @@ class TritonJob:
         return entry
 
     def _call(self, entry: Any, case: exchange.Case) -> exchange.Case:
-        arguments = {name: _as_torch(value) for name, value in case.items()}
-        result = self._call_module(entry, arguments) if self._job["module"] else entry(*arguments.values())
+        with self._guard.suspend():
+            arguments = {name: _as_torch(value) for name, value in case.items()}
+        result = self._apply(entry, arguments)
         names = self._job["outputs"]
         if names:
             found = [arguments[name] for name in names]
         else:
             found = list(result) if isinstance(result, tuple | list) else [result]
-        for name, value in arguments.items():
-            if isinstance(value, torch.Tensor) and name not in names and not _unchanged(value, case[name]):
-                raise FaultError(f"the input '{name}' was changed")
-        return {f"{index}": self._as_numpy(index, value) for index, value in enumerate(found)}
+        with self._guard.suspend():
+            for name in () if self._job["inputs_may_change"] else arguments:
+                value = arguments[name]
+                if isinstance(value, torch.Tensor) and name not in names and not _unchanged(value, case[name]):
+                    raise FaultError(f"the input '{name}' was changed")
+            return {f"{index}": self._as_numpy(index, value) for index, value in enumerate(found)}
 
-    def _call_module(self, entry: Any, arguments: dict[str, Any]) -> Any:
-        """A class of the KernelBench form: built from the arguments `init_*`, called with the others."""
-        torch.manual_seed(self._job["module_seed"])
-        settings = [value for name, value in arguments.items() if name.startswith("init_")]
+    def _apply(self, entry: Any, arguments: dict[str, Any]) -> Any:
+        """Call a function; or a class of the KernelBench form, built from what begins with `@init`.
+
+        `@seed` is no argument but seeds PyTorch; what begins with `kw.` is passed by keyword.
+        """
+        if "@seed" in arguments:
+            torch.manual_seed(arguments["@seed"])
+        positional = [value for name, value in arguments.items() if not name.startswith(("@", "kw."))]
+        named = {name[3:]: value for name, value in arguments.items() if name.startswith("kw.")}
+        if not self._job["module"]:
+            return entry(*positional, **named)
+        settings = [value for name, value in arguments.items() if name.startswith("@init")]
         with torch.no_grad():
-            return entry(*settings)(*[value for name, value in arguments.items() if not name.startswith("init_")])
+            return entry(*settings)(*positional, **named)
 
     def _as_numpy(self, index: int, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
@@ -118,14 +130,12 @@ class TritonJob:
             touched = self._launcher.launches > 0 if self._job["torch_ops"] == "any" else self._guard.was_written(value)
             if not touched:
                 self.report["kernel_missing"] = index
-        self._guard.suspended = True
-        try:
-            plain = value.detach().contiguous()
-            if plain.dtype is torch.bfloat16:
-                raise FaultError(f"output {index} has dtype bfloat16, which no task asks for")
-            return plain.numpy().copy()
-        finally:
-            self._guard.suspended = False
+        if value.numel() * value.element_size() > MAX_OUTPUT_BYTES:
+            raise FaultError(f"output {index} has {value.numel()} elements, more than any task asks for")
+        plain = value.detach().contiguous()
+        if plain.dtype is torch.bfloat16:
+            raise FaultError(f"output {index} has dtype bfloat16, which no task asks for")
+        return plain.numpy().copy()
 
     def _explain(self, error: BaseException) -> dict[str, str]:
         cause = error.__cause__ if isinstance(error, InterpreterError) and error.__cause__ else error
