@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ecot.data_mix.config import FilterConfig
+from ecot.data_mix.repeats import Repeats
 from ecot.data_mix.store import ShardFiles
 from ecot.segments import SUPERVISED_KINDS, Kind
 
@@ -110,9 +111,14 @@ class LabelFilter:
 
 
 class ExactDuplicates:
-    """Leaves out rows whose normalised text and code equal an earlier row's."""
+    """Leaves out rows whose normalised text and code equal an earlier row's.
 
-    def __init__(self) -> None:
+    Args:
+        repeats: the keys that occur more than once; rows with others need not be remembered.
+    """
+
+    def __init__(self, repeats: Repeats) -> None:
+        self.repeats = repeats
         self.places: dict[bytes, str] = {}
 
     def reason_against(self, row: Candidate) -> Reason | None:
@@ -122,7 +128,8 @@ class ExactDuplicates:
 
     def remember(self, row: Candidate) -> None:
         """See `RowFilter`."""
-        self.places[row.line["key"]] = row.line["place"]
+        if self.repeats.has_key(row.line["key"]):
+            self.places[row.line["key"]] = row.line["place"]
 
 
 class LengthBounds:

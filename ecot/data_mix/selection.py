@@ -5,6 +5,7 @@ Rows are looked at in the order of the sources, so the result does not depend on
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from ecot.data_mix.filters import Candidate, ExactDuplicates, LabelFilter, Lengt
 from ecot.data_mix.groups import DOMAINS
 from ecot.data_mix.ledger import Fate, Ledger, Tally
 from ecot.data_mix.near_duplicates import NearDuplicates
+from ecot.data_mix.repeats import Repeats, file_of
 from ecot.data_mix.shards import ROWS
 from ecot.data_mix.store import ShardFiles
 from ecot.errors import DataError
@@ -33,7 +35,7 @@ SAMPLES = 5
 class Selection:
     """What is kept of some shards."""
 
-    kept: list[int] = field(default_factory=list)
+    kept: array[int] = field(default_factory=lambda: array("q"))
     """Documents, counted through all shards."""
     ledger: Ledger = field(default_factory=Ledger)
     refused: list[dict[str, str]] = field(default_factory=list)
@@ -42,8 +44,17 @@ class Selection:
     """Reason to a few of the rows that it kept out, with what it found."""
 
 
-def make_filters(config: FilterConfig, decode: Callable[[Sequence[int]], str], scratch: Path) -> list[RowFilter]:
-    """The configured filters, cheap ones first; `scratch` is a folder for what does not belong into memory."""
+def make_filters(
+    config: FilterConfig, decode: Callable[[Sequence[int]], str], scratch: Path, repeats: Repeats
+) -> list[RowFilter]:
+    """The configured filters, cheap ones first.
+
+    Args:
+        config: the `filters` section.
+        decode: token ids to text, for filters that look for given texts.
+        scratch: a folder for what does not belong into memory.
+        repeats: which keys occur more than once.
+    """
     filters: list[RowFilter] = []
     if config.verdicts:
         filters.append(VerdictFilter(config))
@@ -52,7 +63,7 @@ def make_filters(config: FilterConfig, decode: Callable[[Sequence[int]], str], s
     if config.min_tokens or config.max_tokens is not None:
         filters.append(LengthBounds(config))
     if config.exact_duplicates:
-        filters.append(ExactDuplicates())
+        filters.append(ExactDuplicates(repeats))
     if config.near_duplicates is not None:
         filters.append(NearDuplicates(config.near_duplicates, scratch))
     if config.decontaminate is not None:
@@ -68,8 +79,8 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
         filters: the `filters` section.
         decode: token ids to text, for filters that look for given texts.
     """
-    selection = Selection()
-    active = make_filters(filters, decode, shards[0].parent if shards else Path())
+    selection, repeats = Selection(), Repeats.of_shards(shards)
+    active = make_filters(filters, decode, shards[0].parent if shards else Path(), repeats)
     for each in active:
         if isinstance(each, NearDuplicates):
             for line, candidate, _ in _candidates(shards):
@@ -94,7 +105,10 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
             _sample(selection, reason.name, f"{line['place']}: {reason.found}")
             continue
         # Different sources may well number their rows alike.
-        earlier = places.setdefault((line["place"].rpartition(":")[0], line["trajectory_id"]), line["place"])
+        if repeats.has_identity(line["place"], line["trajectory_id"]):
+            earlier = places.setdefault((file_of(line["place"]), line["trajectory_id"]), line["place"])
+        else:
+            earlier = line["place"]
         if earlier != line["place"]:
             message = f"{line['place']}: field 'id': {line['trajectory_id']!r} is the id of {earlier} already"
             _refuse(selection, domain, tally, "duplicate_id", line["place"], message)
@@ -131,7 +145,7 @@ def _cap(selection: Selection, rows: Sequence[_Passed], caps: Mapping[Domain, in
         selection.ledger.record(Fate.LEFT_OUT, domain, tally, "domain_cap")
         _sample(selection, "domain_cap", f"{line['place']}: {domain} has its {caps[domain]} tokens")
     if rows:
-        selection.kept.sort()
+        selection.kept = array("q", sorted(selection.kept))
 
 
 def _keep(selection: Selection, row: _Passed) -> None:
@@ -148,7 +162,7 @@ def _keep(selection: Selection, row: _Passed) -> None:
         reason = f"thought:{edit['name']}"
         ledger.record(Fate.CUT, domain, Tally(1, 0, edit["tokens"], edit["tokens"]), reason)
         _sample(selection, reason, f"{line['place']}: {edit['sample']!r}")
-    selection.kept += row.documents
+    selection.kept.extend(row.documents)
 
 
 def check_refused(ledger: Ledger, max_refused: float, sidecar: Path) -> None:
