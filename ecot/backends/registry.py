@@ -51,8 +51,11 @@ ROUTED = "real"
 C = TypeVar("C", bound=Config)
 
 _BACKENDS: dict[str, Domain] = {
+    "assembly": Domain.CODE_OPTIMIZATION,
+    "python": Domain.GENERAL,
     "gpu": Domain.GPU_OPTIMIZATION,
     "icarus": Domain.CHIP_DESIGN,
+    "cadquery": Domain.CAD_3D,
     "stm32": Domain.EMBEDDED,
 }
 """Name to the domain, whose folder holds the module `registration`."""

@@ -21,8 +21,9 @@ _UNSUPPORTED = re.compile(
 _ELABORATION = re.compile(
     r"undeclared|incompatible|too (?:few|many) arguments|conflicting types|redefinition|has no member|"
     r"invalid operands|undefined type|incomplete type|cannot convert|invalid conversion|not a function|"
-    r"invalid use of|lvalue required|is not assignable|read-only|operand (?:type|size) mismatch|"
-    r"number of operands mismatch|already defined|unknown type name|static assertion failed|storage size"
+    r"invalid use of|subscripted value|where scalar is required|lvalue required|is not assignable|read-only|"
+    r"operand (?:type|size) mismatch|number of operands mismatch|already defined|unknown type name|"
+    r"static assertion failed|storage size"
 )
 
 

@@ -15,6 +15,8 @@ from ecot.errors import DataError
 
 PAGE = 4096
 MAX_BUFFERS = 6
+_ROOM = 128
+"""More than a slot's largest content needs, so that it can lie anywhere between."""
 MAX_INTEGERS = 6
 MAX_FLOATS = 4
 
@@ -86,7 +88,7 @@ def encode(cases: Sequence[Case], nonce: bytes) -> bytes:
     """The file that the harness reads; `nonce` has 16 bytes."""
     blocks = len(cases[0].blocks)
     sizes = [max(len(case.blocks[b].data) for case in cases) for b in range(blocks)]
-    slots = [max(PAGE, -(-size // PAGE) * PAGE) for size in sizes]
+    slots = [-(-(size + _ROOM) // PAGE) * PAGE for size in sizes]
     parts = [struct.pack("<Q", blocks), *(struct.pack("<Q", slot) for slot in slots)]
     for index, case in enumerate(cases):
         parts.append(struct.pack("<6Q", *(value % (1 << 64) for value in case.integers)))
@@ -105,11 +107,11 @@ def element_size(type_name: str) -> int:
 
 
 def _offset(block: Block, size: int, slot: int, index: int) -> int:
-    """Against the guard page behind in every second test, against the one in front in the others."""
-    if index % 2:
-        return 0
-    align = block.spec.align or element_size(block.spec.type)
-    return (slot - size) // align * align
+    """In turn: against the guard page behind, against the one in front, and at an address that is hardly aligned."""
+    unit = element_size(block.spec.type)
+    align = block.spec.align or unit
+    offset = (slot - size, 0, unit * (2 * index % 7 + 1))[index % 3]
+    return offset // align * align
 
 
 def _draw_case(plan: Plan, index: int, source: random.Random, place: str) -> Case:
@@ -175,6 +177,8 @@ def _draw_block(spec: Buffer, count: int, earlier: Sequence[Block], source: rand
         values = [_draw_element(spec, source)] * count
     else:
         values = sorted(_draw_element(spec, source) for _ in range(count))
+        if spec.pattern == "nearly_sorted" and values and source.random() < 0.5:
+            values[source.randrange(count)] = _draw_element(spec, source)
         if spec.pattern == "runs":
             values = _runs(spec, count, source)
     if spec.terminated and values:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ecot.backends.code_optimization.settings import MEBIBYTE
 
-_SECTION = re.compile(r"^ +\d+ (\S+) +([0-9a-f]+) [0-9a-f]+ ")
+_SECTION = re.compile(r"^ +\d+ (.+?) +([0-9a-f]{8,}) +[0-9a-f]{8,} +[0-9a-f]{8,} +[0-9a-f]{8,} +2\*\*\d+ *(.*)$")
 _INSTRUCTION = re.compile(r"^ *([0-9a-f]+):\t(.*)$")
 _TARGET = re.compile(r"\b([0-9a-f]+) <[^>]*>")
 _PADDING = re.compile(r"^(?:cs |data16 |repz )*nop|^xchg +%ax,%ax$|^endbr64$")
@@ -55,11 +55,9 @@ def read_listing(dump: str, symbols: str) -> Listing:
     addresses: dict[tuple[int, str], int] = {}
     raw: list[tuple[int, str]] = []
     block = 0
-    lines = dump.splitlines()
-    for number, line in enumerate(lines):
+    for line in dump.splitlines():
         if match := _SECTION.match(line):
-            flags = lines[number + 1].replace(",", " ").split() if number + 1 < len(lines) else []
-            sections.append(Section(match[1], int(match[2], 16), frozenset(flags)))
+            sections.append(Section(match[1], int(match[2], 16), frozenset(match[3].replace(",", " ").split())))
         elif line.startswith("Disassembly of section"):
             block += 1
         elif match := _INSTRUCTION.match(line):

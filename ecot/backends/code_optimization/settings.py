@@ -66,8 +66,9 @@ class Buffer(Config):
     """How many elements are corner cases, on average."""
     alphabet: str = ""
     """Draw characters from this text."""
-    pattern: Literal["random", "sorted", "runs", "text", "utf8", "broken_utf8", "same"] = "random"
-    """`runs` repeats elements, `same` is one value throughout, `text` and the two of UTF-8 are for bytes."""
+    pattern: Literal["random", "sorted", "nearly_sorted", "runs", "same", "text", "utf8", "broken_utf8"] = "random"
+    """`nearly_sorted` has one element out of place, in half of the cases; `runs` repeats elements, `same` is one value
+    throughout; `text` and the two of UTF-8 are for bytes."""
     like: str = ""
     """Start as a copy of this earlier buffer and change up to two elements."""
     terminated: bool = False
