@@ -226,9 +226,15 @@ def test_processor_time_is_capped_even_for_who_ignores_the_signal(run):
 
 
 def test_waiting_for_nothing_is_told_from_a_busy_machine(run):
-    result = run("import time; time.sleep(1000)", limits=Limits(wall_seconds=3))
+    code = "import time\nwhile time.process_time() < 0.3: pass\ntime.sleep(1000)"
+    result = run(code, limits=Limits(wall_seconds=6))
     assert result.deadline_passed and result.idle and not result.cpu_exhausted
     assert result.outputs == {}
+
+
+def test_a_deadline_in_the_midst_of_work_is_not_its_own_doing(run):
+    result = run("while True: pass", limits=Limits(cpu_seconds=1000, wall_seconds=1))
+    assert result.deadline_passed and not result.idle and not result.cpu_exhausted
 
 
 def test_memory_is_capped_above_what_the_server_holds(run):

@@ -79,8 +79,9 @@ class ForkResult(SandboxResult):
     server_lost: bool = False
     """The server was killed or stopped while it ran the request: nothing but the request itself can do that."""
     idle: bool = False
-    """The deadline passed and next to no processor time had been used: it waited for something that never came, which
-    is its own doing. A busy machine slows a process down, but not that much."""
+    """The deadline passed, and in the second half of its time the child had used next to no processor time: it waited
+    for something that never came, which is its own doing. A busy machine slows a process down, but not that much.
+    Processes that the child started are not looked at."""
 
 
 def _module_source(name: str) -> bytes:

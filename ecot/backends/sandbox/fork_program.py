@@ -79,7 +79,7 @@ def _serve(
     os.close(stdout_writer)
     os.close(stderr_writer)
     pipes = {stdout: bytearray(), stderr: bytearray()}
-    ended = _watch(child, pipes, cap, deadline)
+    ended, late_share = _watch(child, pipes, cap, deadline)
     code, cpu_seconds = _end(child)
     for reader, data in pipes.items():
         _drain(reader, data, cap)
@@ -91,6 +91,7 @@ def _serve(
         "signal": -code if code < 0 else None,
         "cpu_seconds": cpu_seconds,
         "deadline_passed": not ended and not flooded,
+        "late_share": late_share,
         "output_truncated": flooded or not complete,
     }
     return reply, {**outputs, "/stdout": bytes(pipes[stdout][:cap]), "/stderr": bytes(pipes[stderr][:cap])}
@@ -148,27 +149,41 @@ def _set_limits(limits: Mapping[str, Any], mapped: int) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float) -> bool:
-    """Drain the pipes until the child ends; False if it has to be ended: at the deadline or for a flood of output."""
+def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float) -> tuple[bool, float]:
+    """Drain the pipes until the child ends, or has to be ended: at the deadline, or for a flood of output.
+
+    Returns:
+        Whether it ended by itself, and its share of a processor in the second half of its time.
+    """
     end = os.pidfd_open(child)
+    middle = (time.monotonic() + deadline) / 2
+    used_before = None
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(end, selectors.EVENT_READ)
             for reader in pipes:
                 os.set_blocking(reader, False)
                 selector.register(reader, selectors.EVENT_READ)
-            while (left := deadline - time.monotonic()) > 0:
-                ready = [key.fd for key, _ in selector.select(left)]
+            while (now := time.monotonic()) < deadline:
+                if used_before is None and now >= middle:
+                    used_before = _processor_seconds(child)
+                ready = [key.fd for key, _ in selector.select((middle if now < middle else deadline) - now)]
                 if end in ready:
-                    return True
+                    return True, 1.0
                 for reader in ready:
                     if not _drain(reader, pipes[reader], cap):
                         selector.unregister(reader)
                 if _flooded(pipes, cap):
-                    return False
-        return False
+                    return False, 1.0
+        late = _processor_seconds(child) - (used_before or 0.0)
+        return False, late / (deadline - middle)
     finally:
         os.close(end)
+
+
+def _processor_seconds(child: int) -> float:
+    """What a child that has not been waited for has used; see clock_getcpuclockid(3)."""
+    return time.clock_gettime((~child << 3) | 2)
 
 
 def _end(child: int) -> tuple[int, float]:

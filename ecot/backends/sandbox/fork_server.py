@@ -47,7 +47,7 @@ _ENVIRONMENT = {
 _GRACE_SECONDS = 60.0
 """How much later than a request's own deadline a server may answer, before it counts as lost."""
 _IDLE_SHARE = 0.01
-"""Of the wall time; a runnable process gets more even on a machine with a hundred others per core."""
+"""Of a processor; who has work to do gets more, even on a machine with fifty others per core."""
 _MESSAGE_BYTES = 1 << 16
 
 
@@ -307,7 +307,7 @@ def _result(reply: dict[str, Any], files: dict[str, bytes], limits: Limits, seco
         output_truncated=reply["output_truncated"],
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        idle=reply["deadline_passed"] and cpu_seconds < _IDLE_SHARE * limits.wall_seconds,
+        idle=reply["deadline_passed"] and reply["late_share"] < _IDLE_SHARE,
     )
 
 
