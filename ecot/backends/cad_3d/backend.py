@@ -1,0 +1,229 @@
+"""The CadQuery backend: run the script, take its solid, measure and compare it in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from typing import Any
+
+from ecot.backends.cad_3d.inspection import findings, read_inspection
+from ecot.backends.cad_3d.judging import (
+    REPORT,
+    SCRIPT,
+    SOLID,
+    judge_comparison,
+    judge_facts,
+    judge_script,
+    read_notes,
+    refuse_broken,
+    screen_source,
+)
+from ecot.backends.cad_3d.settings import CadSettings, read_settings
+from ecot.backends.cad_3d.tool import cadquery_identity
+from ecot.backends.concurrency import run_all
+from ecot.backends.sandbox.command import MEBIBYTE, Limits
+from ecot.backends.sandbox.fork_server import ForkCommand, ForkPool, ForkResult, ForkServerSpec
+from ecot.errors import DataError, ToolError
+from ecot.outcomes import Domain, Execution, Label, Stage
+from ecot.tasks.bundle import Task
+
+_ROOM = "ecot.backends.cad_3d"
+SERVER = ForkServerSpec(
+    modules=tuple(f"{_ROOM}.{name}" for name in ("voxels", "picture", "building", "measuring", "exporting")),
+    scratch_bytes=64 * MEBIBYTE,
+    memory_bytes=3072 * MEBIBYTE,
+)
+"""CadQuery takes seconds to import: once per server."""
+
+_WALL_FACTOR = 12.0
+_WALL_EXTRA = 10.0
+"""Seconds. A busy machine must not turn a slow candidate into one that cannot be judged."""
+_CANDIDATE_SOLID, _REFERENCE_SOLID, _FACTS, _COMPARISON = (
+    "candidate.brep",
+    "reference.brep",
+    "facts.json",
+    "comparison.json",
+)
+_VOXEL_IOU = 0.99
+"""What passes on a grid, where two approximations of one curved surface differ at some points."""
+_DOUBT = 0.05
+"""By how much Boolean operations and grid may differ before the former are taken for broken."""
+
+
+class CadQueryBackend:
+    """Runs CAD tasks on CadQuery, each script in a forked process of a sandboxed server."""
+
+    name = "cadquery"
+    domains = frozenset({Domain.CAD_3D})
+
+    def __init__(self, *, workers: int | None = None) -> None:
+        """Find tool and sandbox; the servers start with the first executions.
+
+        Args:
+            workers: executions at once, and so servers, of some 300 MB each; by default the number of cores that this
+                process may use.
+
+        Raises:
+            MissingToolError: CadQuery is not installed.
+            SandboxError: no sandbox can be had.
+        """
+        identity = cadquery_identity()
+        self._pool = ForkPool(SERVER, workers=len(os.sched_getaffinity(0)) if workers is None else workers)
+        self._references: dict[str, bytes] = {}
+        self._fingerprint = hashlib.sha256(identity.encode() + _harness_source()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of tool and harness."""
+        return self._fingerprint
+
+    async def execute(self, task: Task, code: str) -> Execution:
+        """Run one candidate; see `ecot.backends.protocol.Backend`.
+
+        Raises:
+            DataError: the task is not of this domain or its settings are wrong.
+            ToolError: the reference does not pass, or tool or sandbox are broken.
+        """
+        if task.domain not in self.domains:
+            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+        reference = await self._reference(task)
+        started = time.monotonic()
+        execution = screen_source(code) or await self._judge(task, code, reference)
+        return replace(execution, seconds=time.monotonic() - started, fingerprint=self._fingerprint)
+
+    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
+        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
+        return await run_all([self.execute(task, code) for task, code in jobs])
+
+    async def export(self, task: Task, code: str) -> dict[str, bytes]:
+        """The solid of a candidate as `solid.step`, `solid.stl` and a picture `solid.png`; empty if it has none.
+
+        Raises:
+            ToolError: tool or sandbox are broken.
+        """
+        settings = read_settings(task)
+        solid = judge_script(await self._run_script(task, code, settings))
+        if isinstance(solid, Execution):
+            return {}
+        names = ("solid.step", "solid.stl", "solid.png")
+        result = await self._call("exporting:export", settings, {}, {SOLID: solid}, names)
+        return dict(result.outputs)
+
+    def close(self) -> None:
+        """End the servers; the next execution starts new ones."""
+        self._pool.close()
+
+    async def _reference(self, task: Task) -> bytes:
+        """The reference's solid, built once and found sound."""
+        key = task.hash
+        if key not in self._references:
+            settings = read_settings(task)
+            solid = judge_script(await self._run_script(task, task.reference, settings))
+            execution = solid if isinstance(solid, Execution) else await self._compare(solid, solid, settings, b"")
+            if isinstance(solid, Execution) or not execution.passed:
+                raise ToolError(
+                    f"task {task.id}: the reference does not pass on {cadquery_identity()}: "
+                    f"{execution.label} {execution.subcode}\n{execution.diagnostics}"
+                )
+            await self._inspect(task, solid, settings)
+            self._references[key] = solid
+        return self._references[key]
+
+    async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> None:
+        plan = read_inspection(task)
+        points = {"inside": plan.inside, "outside": plan.outside}
+        result = await self._call("measuring:inspect", settings, points, {_REFERENCE_SOLID: reference}, (_FACTS,))
+        found = _read(result, _FACTS)
+        lines = ["it cannot be measured"] if found is None else findings(plan, found)
+        if lines:
+            raise ToolError(f"task {task.id}: the reference fails its inspection: {'; '.join(lines)}")
+
+    async def _judge(self, task: Task, code: str, reference: bytes) -> Execution:
+        settings = read_settings(task)
+        ran = await self._run_script(task, code, settings)
+        solid = judge_script(ran)
+        if isinstance(solid, Execution):
+            return solid
+        return await self._compare(solid, reference, settings, ran.outputs.get(REPORT, b""))
+
+    async def _run_script(self, task: Task, code: str, settings: CadSettings) -> ForkResult:
+        files = {name: text.encode() for name, text in task.environment.items()}
+        if SCRIPT in files:
+            raise DataError(f"task {task.id}: key 'environment': {SCRIPT!r} is the candidate's own name")
+        files[SCRIPT] = code.encode("utf-8", "replace")
+        limits = _limits(settings.run_seconds, settings.memory_mib)
+        command = ForkCommand(f"{_ROOM}.building:build", {"entry": task.entry}, files, (REPORT, SOLID), limits)
+        return await self._pool.run(command)
+
+    async def _compare(self, solid: bytes, reference: bytes, settings: CadSettings, report: bytes) -> Execution:
+        files = {_CANDIDATE_SOLID: solid, _REFERENCE_SOLID: reference}
+        arguments = {"solids": settings.solids}
+        result = await self._call("measuring:judge", settings, arguments, files, (_FACTS, _COMPARISON))
+        if _FACTS not in result.outputs:
+            return Execution(Label.GEOMETRY_ERROR, "invalid", Stage.CHECK, "the solid cannot be measured\n")
+        facts = json.loads(result.outputs[_FACTS])
+        if broken := judge_facts(facts, settings):
+            return broken
+        notes = read_notes(report)
+        comparison = _read(result, _COMPARISON)
+        if comparison is not None and not _is_doubtful(facts, comparison, settings.iou):
+            return judge_comparison(facts, comparison, settings.iou, notes)
+        gridded = await self._call("measuring:compare_by_voxels", settings, {}, files, (_COMPARISON,))
+        estimate = _read(gridded, _COMPARISON)
+        if comparison is not None and (estimate is None or abs(estimate["iou"] - comparison["iou"]) < _DOUBT):
+            return judge_comparison(facts, comparison, settings.iou, notes)
+        if estimate is None:
+            return Execution(Label.GEOMETRY_ERROR, "invalid", Stage.CHECK, "the solid cannot be compared\n")
+        return judge_comparison(facts, estimate, min(settings.iou, _VOXEL_IOU), notes)
+
+    async def _call(
+        self, entry: str, settings: CadSettings, arguments: Any, files: Mapping[str, bytes], outputs: tuple[str, ...]
+    ) -> ForkResult:
+        """A call without any code of a candidate's."""
+        limits = _limits(settings.compare_seconds, settings.memory_mib)
+        result = await self._pool.run(ForkCommand(f"{_ROOM}.{entry}", arguments, files, outputs, limits))
+        refuse_broken(result, "the comparison")
+        if result.server_lost:
+            raise ToolError("the fork server was killed during a comparison, where no candidate runs")
+        return result
+
+
+def _read(result: ForkResult, name: str) -> dict[str, Any] | None:
+    content = result.outputs.get(name, b"")
+    return json.loads(content) if content else None
+
+
+def _is_doubtful(facts: Mapping[str, Any], comparison: Mapping[str, Any], needed: float) -> bool:
+    """Whether Boolean operations found two solids different that agree in volume, size and place."""
+    if comparison["iou"] >= needed:
+        return False
+    found, wanted = facts["candidate"], facts["reference"]
+    size = max(abs(value) for value in wanted["box"])
+    places = zip([*found["box"], *found["centre"]], [*wanted["box"], *wanted["centre"]], strict=True)
+    same_place = all(abs(a - b) <= 1e-4 * size for a, b in places)
+    return same_place and abs(found["volume"] / wanted["volume"] - 1) <= 1e-4
+
+
+def _limits(cpu_seconds: int, memory_mib: int) -> Limits:
+    return Limits(
+        cpu_seconds=cpu_seconds,
+        wall_seconds=cpu_seconds * _WALL_FACTOR + _WALL_EXTRA,
+        memory_bytes=memory_mib * MEBIBYTE,
+        scratch_bytes=SERVER.scratch_bytes,
+        output_bytes=256 * 1024,
+        processes=8,
+    )
+
+
+def _harness_source() -> bytes:
+    """What decides an outcome besides the tool."""
+    parts = []
+    for package in (_ROOM, "ecot.backends.sandbox"):
+        files = [item for item in resources.files(package).iterdir() if item.name.endswith(".py")]
+        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
+    return b"".join(content for _, content in sorted(parts))

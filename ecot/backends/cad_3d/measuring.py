@@ -1,0 +1,118 @@
+"""Runs inside a fork server, in a process without any code of a candidate's: measure a solid and compare it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cadquery as cq
+import numpy as np
+from OCP.BRep import BRep_Tool
+from OCP.BRepCheck import BRepCheck_Analyzer
+
+from ecot.backends.cad_3d.voxels import overlap
+
+CANDIDATE, REFERENCE, FACTS, COMPARISON = "candidate.brep", "reference.brep", "facts.json", "comparison.json"
+
+VOXEL_CELLS = 96
+"""Along the longest side; a wall of a fiftieth of that is seen, two cells thick."""
+_TOLERANCE = 1e-4
+"""Of the reference's volume: how well the pieces of a Boolean operation must add up for it to be believed."""
+_MOST_FACES = 20_000
+
+
+def judge(arguments: dict[str, Any]) -> None:
+    """Leave `FACTS` of candidate and reference, then `COMPARISON` by Boolean operations, if those can be trusted.
+
+    Args:
+        arguments: `solids`, how many are wanted (0: as many as the reference has).
+    """
+    content = {name: Path(name).read_bytes() for name in (CANDIDATE, REFERENCE)}
+    candidate, reference = (cq.Shape.importBrep(BytesIO(data)) for data in content.values())
+    found, wanted = _facts(candidate), _facts(reference)
+    Path(FACTS).write_text(json.dumps({"candidate": found, "reference": wanted}))
+    if not (found["valid"] and wanted["valid"] and found["volume"] > 0 and found["faces"] <= _MOST_FACES):
+        return
+    if found["solids"] != (arguments["solids"] or wanted["solids"]):
+        return
+    # The same bytes are the same solid: references, and candidates that build it in the same way.
+    same = content[CANDIDATE] == content[REFERENCE]
+    comparison = {"iou": 1.0, "missing": [], "surplus": []} if same else _compare(candidate, reference, found, wanted)
+    if comparison is not None:
+        Path(COMPARISON).write_text(json.dumps({**comparison, "method": "boolean"}))
+
+
+def compare_by_voxels(arguments: dict[str, Any]) -> None:
+    """Leave a `COMPARISON` made on a grid of points."""
+    shapes = [cq.Shape.importBrep(BytesIO(Path(name).read_bytes())) for name in (CANDIDATE, REFERENCE)]
+    ratio, _ = overlap([mesh(shape) for shape in shapes], VOXEL_CELLS)
+    Path(COMPARISON).write_text(json.dumps({"iou": ratio, "missing": [], "surplus": [], "method": "voxels"}))
+
+
+def inspect(arguments: dict[str, Any]) -> None:
+    """Leave `FACTS` of the reference: its box, its number of solids, and whether points lie inside.
+
+    Args:
+        arguments: lists of points, `inside` and `outside`.
+    """
+    shape = cq.Shape.importBrep(BytesIO(Path(REFERENCE).read_bytes()))
+    solids = shape.Solids()
+    facts: dict[str, Any] = {"solids": len(solids), "box": _box(shape)}
+    for name in ("inside", "outside"):
+        points = [cq.Vector(*point) for point in arguments[name]]
+        facts[name] = [any(bool(solid.isInside(point)) for solid in solids) for point in points]
+    Path(FACTS).write_text(json.dumps(facts))
+
+
+def mesh(shape: Any) -> tuple[Any, Any]:
+    """Vertices [V, 3] and triangles [T, 3] of a shape's surface, to a thousandth of its size."""
+    box = shape.BoundingBox()
+    corners, triangles = shape.tessellate(box.DiagonalLength / 1000, 0.2)
+    return np.array([corner.toTuple() for corner in corners]), np.array(triangles)
+
+
+def _facts(shape: Any) -> dict[str, Any]:
+    solids = shape.Solids()
+    edges = [edge for edge in shape.Edges() if not BRep_Tool.Degenerated_s(edge.wrapped)]
+    facts: dict[str, Any] = {
+        "solids": len(solids),
+        "faces": len(shape.Faces()),
+        "edges": len(edges),
+        "valid": bool(BRepCheck_Analyzer(shape.wrapped).IsValid()),
+        "closed": all(BRep_Tool.IsClosed_s(shell.wrapped) for shell in shape.Shells()),
+        "volume": float(sum(solid.Volume() for solid in solids)),
+        "area": float(shape.Area()),
+        "smallest_edge": min((float(edge.Length()) for edge in edges), default=None),
+    }
+    if solids and facts["volume"] > 0:
+        facts["box"] = _box(shape)
+        facts["centre"] = list(cq.Shape.centerOfMass(shape).toTuple())
+    return facts
+
+
+def _box(shape: Any) -> list[float]:
+    box = shape.BoundingBox()
+    return [box.xmin, box.xmax, box.ymin, box.ymax, box.zmin, box.zmax]
+
+
+def _compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """By Boolean operations; None if their results do not add up."""
+    common = float(candidate.intersect(reference).Volume())
+    surplus = _pieces(candidate.cut(reference))
+    missing = _pieces(reference.cut(candidate))
+    tolerance = _TOLERANCE * float(wanted["volume"])
+    for whole, rest in ((found["volume"], surplus), (wanted["volume"], missing)):
+        if abs(common + sum(piece["volume"] for piece in rest) - whole) > tolerance:
+            return None
+    union = found["volume"] + wanted["volume"] - common
+    return {"iou": common / union, "missing": missing, "surplus": surplus}
+
+
+def _pieces(shape: Any) -> Sequence[dict[str, Any]]:
+    """Volume and box of each solid, the largest first."""
+    solids = [(float(solid.Volume()), solid) for solid in shape.Solids()]
+    solids.sort(key=lambda item: -item[0])
+    return [{"volume": volume, "box": _box(solid)} for volume, solid in solids if volume > 0]
