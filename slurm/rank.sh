@@ -3,7 +3,7 @@
 # Leaves the command's status in $ECOT_ATTEMPT_DIR/exit-<rank>.
 set -uo pipefail
 
-# With control groups Slurm signals only the task's first process, which is this shell, so it passes signals on.
+# Some kinds of process tracking signal only a task's first process, which is this shell, so it passes signals on.
 rank=
 for name in USR1 TERM; do
     # shellcheck disable=SC2064

@@ -29,6 +29,9 @@ if [ $# -gt 0 ]; then
     ECOT_CONFIG=$1
     shift
 fi
+if [ "${ECOT_CONFIG:0:1}" = @ ]; then # @LIST: the line "NAME CONFIG" of this array task
+    ECOT_CONFIG=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "${ECOT_CONFIG:1}" | cut -d' ' -f2-)
+fi
 settings=("$ECOT_CONFIG" "$@")
 
 attempt=${SLURM_RESTART_COUNT:-0}

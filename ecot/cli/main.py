@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ecot import __version__
-from ecot.cli import backends, data, doctor, evaluation, preflight, synthesis, tasks, training
+from ecot.cli import backends, data, doctor, evaluation, preflight, sweep, synthesis, tasks, training
 from ecot.errors import EcotError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command("preflight")(preflight.preflight)
 app.command("train")(training.train)
 app.command("export")(training.export)
 app.command("eval")(evaluation.evaluate)
+app.command("sweep")(sweep.sweep)
 app.command("report")(evaluation.report)
 
 

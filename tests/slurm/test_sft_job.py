@@ -36,10 +36,12 @@ def test_a_job_whose_data_is_not_prepared_hands_the_nodes_to_a_cpu_job_and_train
 
 def test_a_requeued_job_goes_on_where_it_was(slurm, slurm_run, finished):
     job = slurm_run("requeued")
-    job.submit().wait_for_step(3)
+    local = job.run.folder / "local"
+    job.submit(ECOT_LOCAL_DIR=str(local)).wait_for_step(3)
     slurm.call("scontrol", "requeue", job.number)
     end = job.finish()
     assert end["Restarts"] == "1"
+    assert {path.name for path in (local / job.number).iterdir()} == {"store", "plan", ".lock"}
     assert_same_run(job.run, finished)
 
 
