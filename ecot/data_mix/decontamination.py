@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from ecot.data_mix.config import DecontaminationConfig
+from ecot.data_mix.filter_config import DecontaminationConfig
 from ecot.data_mix.filters import Candidate, Reason
 from ecot.data_mix.ngrams import code_items, lexical_items, ngram_hashes
 from ecot.errors import DataError

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ecot.data_mix.config import FilterConfig
+from ecot.data_mix.filter_config import FilterConfig
 from ecot.data_mix.repeats import Repeats
 from ecot.data_mix.store import ShardFiles
 from ecot.segments import SUPERVISED_KINDS, Kind

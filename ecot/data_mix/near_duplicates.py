@@ -3,7 +3,7 @@
 One-permutation MinHash over token n-grams (Li, Owen, Zhang 2012, with densification by rotation after Shrivastava and
 Li 2014), banded for locality-sensitive hashing; every candidate pair is verified by its exact Jaccard similarity, so
 the bands decide only what may be missed. Made for millions of rows: bands, their groups and the rows kept of each lie
-in files without a name (128 + 64 bytes a row, and 32 a group); memory holds 16 bytes a row, and 40 while one band is
+in files without a name (128 + 64 bytes a row, and 32 a group); memory holds 24 bytes a row, and 40 while one band is
 sorted.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecot.data_mix.config import NearDuplicatesConfig
+from ecot.data_mix.filter_config import NearDuplicatesConfig
 from ecot.data_mix.filters import Candidate, Reason
 from ecot.data_mix.ngrams import mix, ngram_hashes
 from ecot.data_mix.store import ShardFiles

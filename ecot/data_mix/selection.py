@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from ecot.data_mix.config import FilterConfig
 from ecot.data_mix.decontamination import Decontamination
 from ecot.data_mix.domain_caps import Kept, over_cap
+from ecot.data_mix.filter_config import FilterConfig
 from ecot.data_mix.filters import Candidate, ExactDuplicates, LabelFilter, LengthBounds, RowFilter, VerdictFilter
 from ecot.data_mix.groups import DOMAINS
 from ecot.data_mix.ledger import Fate, Ledger, Tally

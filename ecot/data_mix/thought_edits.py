@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ecot.data_mix.config import ThoughtPattern, ThoughtsConfig
+from ecot.data_mix.filter_config import ThoughtPattern, ThoughtsConfig
 from ecot.trajectories import Message, Trajectory
 
 SHIPPED = (

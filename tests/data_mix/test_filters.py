@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ecot.config import validate_config
-from ecot.data_mix.config import FilterConfig, SourceConfig
+from ecot.data_mix.config import SourceConfig
+from ecot.data_mix.filter_config import FilterConfig
 from ecot.data_mix.ledger import Entry, Fate
 from ecot.data_mix.near_duplicates import BANDS, band_keys, groups_of, jaccard
 from ecot.data_mix.ngrams import code_items, lexical_items, ngram_hashes

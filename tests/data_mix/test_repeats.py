@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ecot.data_mix.config import FilterConfig, SourceConfig
+from ecot.data_mix.config import SourceConfig
+from ecot.data_mix.filter_config import FilterConfig
 from ecot.data_mix.repeats import Repeats
 from ecot.data_mix.selection import make_filters, select
 from ecot.data_mix.store_builder import StoreBuilder

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ecot.config import validate_config
-from ecot.data_mix.config import SourceConfig, ThoughtsConfig
+from ecot.data_mix.config import SourceConfig
+from ecot.data_mix.filter_config import ThoughtsConfig
 from ecot.data_mix.ledger import Fate
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.data_mix.thought_edits import Edit, ThoughtEditor
