@@ -18,7 +18,12 @@
 readonly EXIT_NOT_PREPARED=3 EXIT_PREEMPTED=75   # ecot/train/exit_status.py
 export ECOT_LINGER
 
-say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
+say() {
+    local line
+    line="$(date '+%F %T') $*"
+    echo "$line"
+    if { true >&3; } 2>/dev/null; then echo "$line" >&3; fi
+}
 
 fail() {
     say "error: $*" >&2

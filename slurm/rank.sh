@@ -11,11 +11,12 @@ for name in USR1 TERM; do
 done
 "$@" &
 rank=$!
-while true; do
-    status=0
-    wait "$rank" || status=$?
-    kill -0 "$rank" 2>/dev/null || break
+# wait also ends when a trap has run; asked again afterwards it still knows the status.
+while kill -0 "$rank" 2>/dev/null; do
+    wait "$rank"
 done
+wait "$rank"
+status=$?
 echo "$status" >"$ECOT_ATTEMPT_DIR/exit-$SLURM_PROCID"
 case $status in
     # Saved and stopped. Reported as a failure it would have srun kill the ranks that are still leaving.

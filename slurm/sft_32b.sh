@@ -40,7 +40,7 @@ export ECOT_ATTEMPT_DIR=$logs/attempt-$attempt
 rm -rf "$ECOT_ATTEMPT_DIR"
 mkdir -p "$ECOT_ATTEMPT_DIR"
 say "attempt $attempt of job $SLURM_JOB_ID on $SLURM_JOB_NODELIST: logs in $ECOT_ATTEMPT_DIR"
-exec >>"$ECOT_ATTEMPT_DIR/job.log" 2>&1
+exec 3>&1 >>"$ECOT_ATTEMPT_DIR/job.log" 2>&1 # `say` goes on telling sbatch's own output, too
 
 # --- going on in another attempt --------------------------------------------------------------------------------------
 requeue() {
@@ -74,12 +74,11 @@ run_step() {
     local status=0
     srun "${srun_options[@]}" "$@" &
     step=$!
-    while true; do
-        status=0
-        wait "$step" || status=$?
-        # wait also ends when a trap has run.
-        kill -0 "$step" 2>/dev/null || break
+    # wait also ends when a trap has run; asked again afterwards it still knows the status.
+    while kill -0 "$step" 2>/dev/null; do
+        wait "$step" || true
     done
+    wait "$step" || status=$?
     step=
     return "$status"
 }

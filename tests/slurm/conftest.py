@@ -190,6 +190,14 @@ def slurm(tmp_path_factory):
         cluster.stop()
 
 
+SETTINGS = {
+    "ECOT_VENV": str(Path(sys.executable).parents[1]),
+    "ECOT_LINGER": "2",
+    "ECOT_CPU_SBATCH": "--cpus-per-task=1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
 class SlurmRun:
     """`sbatch slurm/sft_32b.sh` on two virtual nodes, with a tiny configuration in place of the 32B's."""
 
@@ -201,14 +209,7 @@ class SlurmRun:
 
     def submit(self, *overrides, **environment):
         options = ["--gres=none", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1"]
-        settings = {
-            "ECOT_VENV": str(Path(sys.executable).parents[1]),
-            "ECOT_LOG_DIR": str(self.logs),
-            "ECOT_LINGER": "2",
-            "ECOT_CPU_SBATCH": "--cpus-per-task=1",
-            "OMP_NUM_THREADS": "1",
-            **environment,
-        }
+        settings = {**SETTINGS, "ECOT_LOG_DIR": str(self.logs), **environment}
         arguments = [str(self.run.config), f"run_dir={self.run.paths.root}", *overrides]
         output = f"--output={self.run.folder}/%j.out"
         command = ["sbatch", "--parsable", *options, output, "slurm/sft_32b.sh", *arguments]
@@ -251,6 +252,12 @@ class SlurmRun:
         """All logs, for the message of a failed assertion."""
         files = sorted(path for path in self.run.folder.rglob("*") if path.suffix in (".log", ".out"))
         return "\n".join(f"--- {path}\n{path.read_text()[-3000:]}" for path in files)
+
+
+@pytest.fixture
+def make_trajectory():
+    """Makes the trajectory of a number."""
+    return tiny_run.make_trajectory
 
 
 @pytest.fixture

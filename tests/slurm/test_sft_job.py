@@ -9,7 +9,9 @@ import time
 import pytest
 import torch
 
-pytestmark = pytest.mark.xdist_group("training")
+from ecot.trajectory_io import write_trajectories
+
+pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.timeout(1500)]
 
 
 MOMENTS = random.SystemRandom()
@@ -17,6 +19,10 @@ MOMENTS = random.SystemRandom()
 
 def assert_same_run(run, reference):
     assert run.metrics() == reference.metrics()
+    assert_same_weights(run, reference)
+
+
+def assert_same_weights(run, reference):
     for name in ("a", "b", "c"):
         weights, expected = run.weights(name), reference.weights(name)
         assert weights.keys() == expected.keys()
@@ -67,6 +73,22 @@ def test_preempted_in_the_middle_of_a_save(slurm, slurm_run, finished):
     assert job.finish()["Restarts"] == "1"
     assert "preempted" in job.log(0, "job.log")
     assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_preempted_in_the_middle_of_an_evaluation(slurm_run, make_trajectory, finished):
+    job = slurm_run("in_evaluation")
+    heldout = [make_trajectory(number) for number in range(1000, 1400)]
+    write_trajectories(job.run.paths.trajectories / "heldout.parquet", heldout)
+    # Scored after each step, 400 documents take most of the time.
+    job.submit("train.heldout.every_steps=1", "train.heldout.max_documents=400").wait_for_step(2)
+    time.sleep(MOMENTS.uniform(0, 1))
+    job.preempt()
+    assert job.finish()["Restarts"] == "2", "once for the held-out documents, once for the signal"
+    assert "preempted" in job.log(1, "job.log")
+    rows = [{key: row[key] for key in row if not key.startswith("heldout")} for row in job.run.metrics()]
+    assert rows == finished.metrics() and "heldout/loss" in job.run.metrics()[-1]
+    assert_same_weights(job.run, finished)
 
 
 @pytest.mark.drill
@@ -126,4 +148,15 @@ def test_a_rank_that_is_killed_ends_the_step_and_the_job_tries_again(slurm_run, 
     os.kill(victim, signal.SIGKILL)
     assert job.finish()["Restarts"] == "1"
     assert "status 137" in job.log(0, "job.log")
+    assert_same_run(job.run, finished)
+
+
+@pytest.mark.drill
+def test_a_hang_leaves_stacks_and_the_job_tries_again(slurm_run, finished):
+    job = slurm_run("hang")
+    job.submit("train.watchdog_seconds=60").wait_for_step(3)
+    os.kill(job.rank_processes()[0], signal.SIGSTOP)
+    assert job.finish()["Restarts"] == "1"
+    waiting = [log for log in (job.log(0, "rank-0.log"), job.log(0, "rank-1.log")) if "Timeout (0:01:00)!" in log]
+    assert len(waiting) == 1 and "most recent call first" in waiting[0]
     assert_same_run(job.run, finished)
