@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 
 from ecot.backends.concurrency import Slots, run_all
 from ecot.backends.gpu_optimization.cuda_runs import CPU_FLAGS, CudaRunner
+from ecot.backends.gpu_optimization.cuda_source import screen_cuda
 from ecot.backends.gpu_optimization.cuda_tool import find_cuda_tools
+from ecot.backends.gpu_optimization.device import (
+    DEVICE_ENTRY,
+    MEMORY_MIB,
+    Device,
+    choose_device,
+    device_files,
+    launch_plan,
+    server,
+    with_speed,
+)
 from ecot.backends.gpu_optimization.inside import exchange
-from ecot.backends.gpu_optimization.judging import judge_triton, screen_python, screen_source
+from ecot.backends.gpu_optimization.judging import Trial, judge_triton, screen_python, screen_source
 from ecot.backends.gpu_optimization.settings import GpuSettings, read_settings
 from ecot.backends.gpu_optimization.targets import TARGETS
 from ecot.backends.gpu_optimization.trials import (
@@ -25,7 +38,7 @@ from ecot.backends.gpu_optimization.trials import (
     limits,
 )
 from ecot.backends.sandbox import find_sandbox
-from ecot.backends.sandbox.fork_command import ForkCommand
+from ecot.backends.sandbox.fork_command import ForkCommand, ForkResult
 from ecot.backends.sandbox.fork_server import ForkPool
 from ecot.errors import DataError, MissingToolError
 from ecot.outcomes import Domain, Execution
@@ -47,7 +60,15 @@ class GpuBackend:
     name = "gpu"
     domains = frozenset({Domain.GPU_OPTIMIZATION})
 
-    def __init__(self, *, workers: int | None = None, secret: str = DEFAULT_SECRET, target: str = "sm_90") -> None:
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        secret: str = DEFAULT_SECRET,
+        target: str = "sm_90",
+        device: Device = "auto",
+        timed: bool = False,
+    ) -> None:
         """Find tools and sandbox.
 
         Args:
@@ -55,20 +76,37 @@ class GpuBackend:
             secret: key of the random inputs. The default gives the same outcomes everywhere. Set one of your own where
                 candidates may have been written, with knowledge of this package, to deceive it.
             target: the architecture that kernels are compiled for, one of `TARGETS`.
+            device: where they run; `auto` takes a GPU if there is one.
+            timed: time right candidates on a GPU against the reference. Their metrics then differ from run to run, and
+                a task's `min_speedup` decides a label; on a CPU nothing is timed.
 
         Raises:
+            ToolError: device `cuda` is asked for and cannot be had.
             MissingToolError: torch, triton, nvcc or g++ is not installed.
             SandboxError: no sandbox can be had.
         """
         versions = [f"{name} {_version(name)}" for name in ("torch", "triton", "numpy")]
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self._pool = ForkPool(SERVER, workers=workers)
+        files = device_files()
+        self._device = choose_device(device, files, _has_cuda_build())
+        on_gpu = self._device == "cuda"
+        self._pool = ForkPool(server(files, SERVER.scratch_bytes) if on_gpu else SERVER, workers=workers)
+        self._timed = timed and on_gpu
+        self._references: dict[str, Execution] = {}
         self._slots = Slots(workers)
         self._secret = secret.encode()
         self._target = TARGETS[target]
         tools = find_cuda_tools()
         self._cuda = CudaRunner(tools, find_sandbox(), self._target)
-        parts = [*versions, tools.identity, *CPU_FLAGS, target, hashlib.sha256(self._secret).hexdigest()]
+        parts = [
+            *versions,
+            tools.identity,
+            *CPU_FLAGS,
+            target,
+            self._device,
+            str(self._timed),
+            hashlib.sha256(self._secret).hexdigest(),
+        ]
         self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
 
     @property
@@ -92,10 +130,8 @@ class GpuBackend:
         async with self._slots.take():
             started = time.monotonic()
             execution = screen_source(code, CANDIDATE_FILES[task.language])
-            if execution is None and task.language == "cuda":
-                execution = await self._run_cuda(task, code, settings)
-            elif execution is None:
-                execution = await self._run_triton(task, code, settings)
+            if execution is None:
+                execution = await self._run(task, code, settings)
             seconds = time.monotonic() - started
         return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
 
@@ -103,22 +139,62 @@ class GpuBackend:
         """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
         return await run_all([self.execute(task, code) for task, code in jobs])
 
-    async def _run_cuda(self, task: Task, code: str, settings: GpuSettings) -> Execution:
-        if (refused := self._cuda.screen(code)) is not None:
-            return refused
-        trial = await draw_trial(self._pool, task, settings, derive_seed(self._secret, task, code))
-        return await self._cuda.run(task, code, settings, trial)
-
-    async def _run_triton(self, task: Task, code: str, settings: GpuSettings) -> Execution:
-        file = CANDIDATE_FILES["python"]
+    async def _run(self, task: Task, code: str, settings: GpuSettings) -> Execution:
         # Of such tasks the reference is trusted text of the task itself, as the oracle is.
         baseline = settings.reference_is_baseline and code == task.reference
-        if not baseline and (refused := screen_python(code, file)) is not None:
+        screen = screen_cuda if task.language == "cuda" else screen_python
+        if not baseline and (refused := screen(code)) is not None:
             return refused
         trial = await draw_trial(self._pool, task, settings, derive_seed(self._secret, task, code))
+        if self._device == "cuda":
+            execution = await self._run_on_device(task, code, settings, trial, baseline)
+            if not self._timed:
+                return execution
+            return with_speed(execution, await self._timed_reference(task, settings), settings)
+        if task.language == "cuda":
+            return await self._cuda.run(task, code, settings, trial)
+        result = await self._request(TRITON_ENTRY, task, code, settings, trial, baseline, {})
+        return judge_triton(result, trial, settings)
+
+    async def _run_on_device(
+        self, task: Task, code: str, settings: GpuSettings, trial: Trial, baseline: bool
+    ) -> Execution:
+        files: dict[str, bytes] = {}
+        if task.language == "cuda":
+            compiled = await self._cuda.compile(task, code, settings)
+            if isinstance(compiled, Execution):
+                return compiled
+            files = {"kernel.cubin": compiled.cubin}
+        result = await self._request(DEVICE_ENTRY, task, code, settings, trial, baseline, files)
+        return judge_triton(result, trial, settings)
+
+    async def _timed_reference(self, task: Task, settings: GpuSettings) -> Execution:
+        """The reference on the GPU, for its time; once per task."""
+        if task.hash not in self._references:
+            trial = await draw_trial(self._pool, task, settings, derive_seed(self._secret, task, task.reference))
+            baseline = settings.reference_is_baseline
+            self._references[task.hash] = await self._run_on_device(task, task.reference, settings, trial, baseline)
+        return self._references[task.hash]
+
+    async def _request(
+        self,
+        entry: str,
+        task: Task,
+        code: str,
+        settings: GpuSettings,
+        trial: Trial,
+        baseline: bool,
+        files: dict[str, bytes],
+    ) -> ForkResult:
         target = self._target
+        bounds = {
+            "registers": settings.max_registers or target.registers,
+            "shared_bytes": settings.max_shared_bytes or target.shared_bytes,
+            "local_bytes": settings.max_local_bytes,
+        }
         job = {
             "entry": task.entry,
+            "language": task.language,
             "outputs": settings.outputs,
             "arch": target.arch,
             "compile": True,
@@ -128,25 +204,30 @@ class GpuBackend:
             "torch_ops": settings.torch_ops,
             "compile_seconds": settings.compile_seconds,
             "run_seconds": settings.run_seconds,
-            "limits": {
-                "registers": settings.max_registers or target.registers,
-                "shared_bytes": settings.max_shared_bytes or target.shared_bytes,
-            }
-            | ({} if settings.max_local_bytes is None else {"local_bytes": settings.max_local_bytes}),
+            "limits": {name: bound for name, bound in bounds.items() if bound is not None},
+            "timed": self._timed,
+            "launches": launch_plan(trial.inputs, settings),
         }
-        files = {name: text.encode() for name, text in task.environment.items()}
-        files |= {file: code.encode("utf-8", "replace"), "inputs.bin": exchange.pack(trial.inputs)}
+        files |= {name: text.encode() for name, text in task.environment.items()}
+        files |= {CANDIDATE_FILES[task.language]: code.encode("utf-8", "replace")}
+        files |= {"inputs.bin": exchange.pack(trial.inputs)}
         cpu_seconds = _START_SECONDS + settings.compile_seconds + settings.run_seconds
-        result = await self._pool.run(
+        memory_mib = MEMORY_MIB if self._device == "cuda" else settings.memory_mib
+        return await self._pool.run(
             ForkCommand(
-                TRITON_ENTRY,
+                entry,
                 job,
                 inputs=files,
                 outputs=("outputs.bin", "report.json"),
-                limits=limits(cpu_seconds, settings.memory_mib, _OUTPUT_BYTES),
+                limits=limits(cpu_seconds, memory_mib, _OUTPUT_BYTES),
             )
         )
-        return judge_triton(result, trial, settings)
+
+
+def _has_cuda_build() -> bool:
+    """Whether the installed torch can use a GPU, without importing it."""
+    text = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text("utf-8")
+    return re.search(r"^cuda\b[^=\n]*=\s*['\"]", text, re.MULTILINE) is not None
 
 
 def _version(package: str) -> str:

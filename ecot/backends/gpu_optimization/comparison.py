@@ -90,7 +90,8 @@ def _differing(want: Array, have: Array, rtol: float, atol: float) -> Array:
         return np.asarray(want != have)
     wide, got = want.astype(np.float64), have.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        close = np.abs(got - wide) <= atol + rtol * np.abs(wide)
+        # An infinite value has an infinite tolerance; it must be met exactly.
+        close = np.isfinite(wide) & (np.abs(got - wide) <= atol + rtol * np.abs(wide))
     return ~(close | (wide == got) | (np.isnan(wide) & np.isnan(got)))
 
 

@@ -7,6 +7,8 @@ what only running can say. No GPU is needed for either, and none is used.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from ecot.backends.gpu_optimization.cuda_plan import (
     pack_plan,
     split_outputs,
 )
-from ecot.backends.gpu_optimization.cuda_source import CANDIDATE, for_the_cpu, screen_cuda
+from ecot.backends.gpu_optimization.cuda_source import CANDIDATE, for_the_cpu
 from ecot.backends.gpu_optimization.cuda_tool import CudaTools
 from ecot.backends.gpu_optimization.judging import Trial, judge_end, verdict
 from ecot.backends.gpu_optimization.settings import MEBIBYTE, GpuSettings
@@ -50,6 +52,15 @@ _FAULTS = {
 }
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """What nvcc made."""
+
+    cubin: bytes
+    metrics: Mapping[str, float]
+    """Registers per thread; shared, local and spilled bytes: the largest of all kernels."""
+
+
 class CudaRunner:
     """Compiles and runs CUDA candidates of all tasks."""
 
@@ -59,20 +70,15 @@ class CudaRunner:
         self._target = target
         self._runtime = b""
 
-    def screen(self, code: str) -> Execution | None:
-        """What needs no tool to be refused."""
-        return screen_cuda(code)
-
     async def run(self, task: Task, code: str, settings: GpuSettings, trial: Trial) -> Execution:
         """Both steps.
 
         Raises:
             ToolError: a tool failed for a reason that is not the candidate's.
         """
-        compiled = await self._compile_for_target(task, code, settings)
-        refused, metrics = _judge_compilation(compiled, settings, self._target)
-        if refused is not None:
-            return refused
+        compiled = await self.compile(task, code, settings)
+        if isinstance(compiled, Execution):
+            return compiled
         emulated = for_the_cpu(code)
         if emulated is None:
             text = f"{CANDIDATE}: error: dynamic shared memory must be declared inside of the kernel\n"
@@ -89,7 +95,13 @@ class CudaRunner:
                 limits=_limits(settings.run_seconds, settings.memory_mib + 1024),
             )
         )
-        return _judge_run(ran, trial, settings, metrics)
+        return _judge_run(ran, trial, settings, dict(compiled.metrics))
+
+    async def compile(self, task: Task, code: str, settings: GpuSettings) -> Compiled | Execution:
+        """The first step alone: a cubin and what its kernels take, or the outcome of a candidate without one."""
+        result = await self._compile_for_target(task, code, settings)
+        refused, metrics = _judge_compilation(result, settings, self._target)
+        return refused or Compiled(result.outputs["out.cubin"], metrics)
 
     async def _compile_for_target(self, task: Task, code: str, settings: GpuSettings) -> SandboxResult:
         files = {name: text.encode() for name, text in task.environment.items()}

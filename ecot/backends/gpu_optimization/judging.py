@@ -77,7 +77,7 @@ def screen_source(code: str, file: str) -> Execution | None:
     return None
 
 
-def screen_python(code: str, file: str) -> Execution | None:
+def screen_python(code: str, file: str = "candidate.py") -> Execution | None:
     """Refuse what does not parse, and what reaches beyond what a kernel needs."""
     try:
         tree = ast.parse(code.encode("utf-8", "replace"), file)

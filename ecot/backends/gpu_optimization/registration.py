@@ -22,6 +22,10 @@ class Options(Config):
     """Key of the random inputs; a public one without it."""
     target: Literal["sm_80", "sm_86", "sm_89", "sm_90"] = "sm_90"
     """The architecture that kernels are compiled for."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where they run: on a GPU, or on the CPU under an interpreter (Triton) and an emulation (CUDA)."""
+    timed: bool = False
+    """On a GPU, time right candidates against the reference."""
 
 
 def make(options: Options) -> Backend:

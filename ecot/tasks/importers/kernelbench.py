@@ -16,7 +16,7 @@ from ecot.outcomes import Domain
 from ecot.tasks.importers.source import ImportedTask, read_text
 from ecot.tasks.importers.torch_reference import RULE, SETTINGS, baseline
 
-LARGEST = 64
+LARGEST = 32
 """Sizes above this are halved until they are no larger, or odd: products and divisors stay whole."""
 
 _REDUCED_LEVELS = ("level1", "level2")
@@ -93,19 +93,18 @@ def _read(source: Path, reduced: bool) -> Iterator[ImportedTask]:
 
 
 def reduce_sizes(code: str, tree: ast.Module, batch_only: bool) -> str:
-    """The module with smaller whole numbers in its top-level constants; names that say `batch` get 2 at most."""
+    """The module with smaller whole numbers in its top-level constants, or only in those whose names say `batch`."""
     lines = code.splitlines(keepends=True)
     places = []
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            batch = "batch" in node.targets[0].id.lower()
-            if batch_only and not batch:
+            if batch_only and "batch" not in node.targets[0].id.lower():
                 continue
-            places += [(number, batch) for number in ast.walk(node.value) if isinstance(number, ast.Constant)]
-    for number, batch in sorted(places, key=lambda place: (-place[0].lineno, -place[0].col_offset)):
+            places += [number for number in ast.walk(node.value) if isinstance(number, ast.Constant)]
+    for number in sorted(places, key=lambda place: (-place.lineno, -place.col_offset)):
         if type(number.value) is int and number.end_col_offset is not None:
             line = lines[number.lineno - 1]
-            small = min(number.value, 2) if batch else _smaller(number.value)
+            small = min(number.value, 2) if batch_only else _smaller(number.value)
             lines[number.lineno - 1] = line[: number.col_offset] + str(small) + line[number.end_col_offset :]
     return "".join(lines)
 
