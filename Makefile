@@ -8,7 +8,7 @@ demo:  ## run the main job for real: execute, synthesise, pack, train, export, e
 	@scripts/demo.sh $(VENV)
 
 test:  ## everything but the long drills
-	@scripts/setup.sh $(VENV) dev
+	@scripts/setup.sh $(VENV) dev domains
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not drill"
 
 check:  ## lint, format, types
@@ -18,11 +18,11 @@ check:  ## lint, format, types
 	$(VENV)/bin/mypy
 
 drill:  ## long fault drills and fuzzing
-	@scripts/setup.sh $(VENV) dev
+	@scripts/setup.sh $(VENV) dev domains
 	$(VENV)/bin/python -m pytest -q -m drill
 
-setup:  ## only set up
-	@scripts/setup.sh $(VENV) dev
+setup:  ## only set up, with the tools of all domains
+	@scripts/setup.sh $(VENV) dev domains
 
 format:  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set up everything that `make demo` and `make test` need: system tools, a virtual environment, the package.
-# Usage: scripts/setup.sh VENV EXTRA...     (EXTRA: extras of pyproject.toml, for example dev)
+# Usage: scripts/setup.sh VENV EXTRA...     (EXTRA: extras of pyproject.toml; `domains` also brings the system tools of
+#                                            all domains and a local Slurm, about 1.5 GB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1
@@ -9,7 +10,21 @@ extras=$(IFS=,; echo "$*")
 
 # --- system tools: command name -> Debian package -----------------------------------------------------------------
 declare -A packages=([iverilog]=iverilog [verilator_bin]=verilator [yosys]=yosys [bwrap]=bubblewrap)
+case ",$extras," in
+    *,domains,*)
+        packages+=(
+            [arm-none-eabi-gcc]=gcc-arm-none-eabi [qemu-system-arm]=qemu-system-arm
+            [gcc]=gcc [g++]=g++ [as]=binutils [valgrind]=valgrind
+            [sbatch]=slurm-wlm [slurmctld]=slurmctld [slurmd]=slurmd [munged]=munge
+        )
+        ;;
+esac
 missing=()
+PATH=$PATH:/usr/sbin  # where daemons lie, also for users who do not have it on their PATH
+# A library without a command of its own.
+case ",$extras," in
+    *,domains,*) [ -d /usr/lib/arm-none-eabi/newlib ] || missing+=(libnewlib-arm-none-eabi) ;;
+esac
 for tool in "${!packages[@]}"; do
     command -v "$tool" >/dev/null || missing+=("${packages[$tool]}")
 done
@@ -42,7 +57,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # --- Python packages ----------------------------------------------------------------------------------------------
-stamp=$venv/.ecot-setup
+stamp=$venv/.ecot-setup-${extras//,/-}
 wanted=$(cat pyproject.toml constraints/cpu.txt scripts/setup.sh | sha256sum | cut -c1-16)-$extras
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
