@@ -87,6 +87,9 @@ def _print(result: Preflight) -> None:
             f"recomputation not counted): {speed.tokens_per_second_per_gpu:,.0f} tokens/s/GPU, "
             f"{speed.seconds_per_step:.1f} s a step, {speed.train_seconds / 3600:.1f} h in all without saves"
         )
+    storage = result.storage
+    if storage is not None and storage.save_seconds is not None:
+        console.print(f"{storage.num_saves} saves add {storage.num_saves * storage.save_seconds / 60:.0f} min")
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in result.findings:
         table.add_row(f"[{_COLOURS[finding.level]}]{finding.level}[/]", finding.name, finding.message)

@@ -99,7 +99,8 @@ def check_settings(
     else:
         yield ok(
             "ranks",
-            f"{facts.packs_per_step} packs a step = {gpus} data ranks x {facts.packs_per_step // gpus} accumulated",
+            f"{facts.packs_per_step} packs a step = {gpus} data ranks x {facts.packs_per_step // gpus} accumulated, "
+            "1 sequence rank each",
         )
     schedule = train.schedule
     if schedule.warmup_tokens + schedule.decay_tokens > facts.capacity:
@@ -174,12 +175,15 @@ def check_storage(storage: StorageEstimate, grace_seconds: float) -> Iterator[Fi
     else:
         yield ok("disk", kept)
     size = f"a checkpoint has {storage.checkpoint_bytes / gb:,.1f} GB"
-    needed = f"it needs {storage.needed_bytes_per_second / gb:.2f} GB/s over all ranks to fit {grace_seconds:.0f} s"
+    bound = storage.needed_bytes_per_second
+    if bound is None:
+        text = f"{size}, and hashing it alone does not fit {grace_seconds:.0f} s; more ranks, or a longer --signal time"
+        yield failure("grace", text)
+        return
+    needed = f"it needs {bound / gb:.2f} GB/s over all ranks to fit {grace_seconds:.0f} s"
     if storage.save_seconds is None:
         yield warning("grace", f"{size}; {needed}. State --write-gb-per-second or --measure-write to have it checked")
-    elif (
-        storage.write_bytes_per_second is not None and storage.write_bytes_per_second < storage.needed_bytes_per_second
-    ):
+    elif storage.write_bytes_per_second is not None and storage.write_bytes_per_second < bound:
         yield failure(
             "grace",
             f"{size} and takes {storage.save_seconds:.0f} s; {needed}. Give more time (sbatch --signal=B:USR1@SECONDS) "

@@ -95,7 +95,7 @@ def examine(
             findings.append(checks.check_memory(memory, machine.gpu, limit, train))
             speed = _speed(shape, facts, machine, machine.gpu, size)
             findings.append(checks.check_speed(speed))
-        storage = _storage(shape, size, train, data, paths, machine)
+        storage = _storage(shape, size, train, facts, len(data.budgets), paths, machine)
         findings += checks.check_storage(storage, machine.grace_seconds)
     return Preflight(machine, facts, prepared, shape, memory, speed, storage, tuple(findings))
 
@@ -123,14 +123,21 @@ def _speed(shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size:
 
 
 def _storage(
-    shape: ModelShape, size: int, train: TrainConfig, data: DataConfig, paths: RunPaths, machine: Machine
+    shape: ModelShape,
+    size: int,
+    train: TrainConfig,
+    facts: RunFacts,
+    milestones: int,
+    paths: RunPaths,
+    machine: Machine,
 ) -> StorageEstimate:
     measured = measure_write(paths.root) if machine.measure_write else None
     return estimate_storage(
         shape,
         size,
         keep=train.checkpoint.keep,
-        milestones=len(data.budgets),
+        milestones=milestones,
+        num_saves=milestones + (facts.steps - 1) // train.checkpoint.every_steps,
         ranks=machine.gpus,
         folder=paths.root,
         grace_seconds=machine.grace_seconds,

@@ -29,8 +29,10 @@ class StorageEstimate:
     write_bytes_per_second: float | None
     """To the run's folder, all ranks together; None when neither stated nor measured."""
     save_seconds: float | None
-    needed_bytes_per_second: float
-    """At which a save just fits the grace time."""
+    needed_bytes_per_second: float | None
+    """At which a save just fits the grace time; None when not even hashing fits it."""
+    num_saves: int
+    """Of the whole run, milestones included."""
 
 
 def checkpoint_bytes(shape: ModelShape) -> int:
@@ -45,6 +47,7 @@ def estimate_storage(
     *,
     keep: int,
     milestones: int,
+    num_saves: int,
     ranks: int,
     folder: Path,
     grace_seconds: float,
@@ -60,7 +63,8 @@ def estimate_storage(
         free_bytes=shutil.disk_usage(existing_parent(folder)).free,
         write_bytes_per_second=write_bytes_per_second,
         save_seconds=size / write_bytes_per_second + hashing if write_bytes_per_second else None,
-        needed_bytes_per_second=size / left if left > 0 else float("inf"),
+        needed_bytes_per_second=size / left if left > 0 else None,
+        num_saves=num_saves,
     )
 
 
