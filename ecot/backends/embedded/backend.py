@@ -107,7 +107,12 @@ class EmbeddedBackend:
             return judge_build(built.result)
         run = make_run(self._secret, task, code, variant, built.image, settings)
         result, report = await self._run(run, settings)
-        return judge_run(result, report, expected, built.image, memory_usage(built.result.stdout))
+        execution = judge_run(result, report, expected, built.image, memory_usage(built.result.stdout))
+        if run.usart2_input is None:
+            return execution
+        # How often the device polls for input depends on the host.
+        metrics = {name: value for name, value in execution.metrics.items() if name != "instructions"}
+        return replace(execution, metrics=metrics)
 
     async def _expect(self, task: Task, variant: int, settings: EmbeddedSettings) -> Report:
         """What the bench reports of the reference, for one set of stimuli. It never enters the device."""

@@ -26,10 +26,10 @@ ICOUNT_SHIFT = 3
 
 NANOSECONDS_PER_INSTRUCTION = 1 << ICOUNT_SHIFT
 
-# The pipes stand in for a terminal on USART2: the emulator reads one and writes the other.
+# The pipes stand in for a terminal on USART2: the emulator reads one and writes the other. The device drops what comes
+# before it listens, so the bench sends a line feed when it does.
 _WITH_USART2_INPUT = """mkfifo usart2.in usart2.out || exit 99
-cat usart2.txt >usart2.in 2>/dev/null &
-cat usart2.out >usart2.bin &
+{ read -r go; cat usart2.txt >usart2.in & cat; } <usart2.out >usart2.bin 2>/dev/null &
 "$@"
 code=$?
 wait

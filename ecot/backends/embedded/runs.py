@@ -46,9 +46,10 @@ def make_run(
     parameters = struct.pack("<16s4s4xI", stimuli[:15] + b"\1", nonce[::-1], deadline_us)
     usart2_input = None
     if settings.usart2_input:
-        lines = task.hidden[settings.usart2_input].splitlines(keepends=True)
+        *lines, last = task.hidden[settings.usart2_input].splitlines(keepends=True)
         random.Random(stimuli.hex()).shuffle(lines)
-        usart2_input = "".join(lines).encode()
+        lines.append(last)
+        usart2_input = "".join(lines).replace("\n", "\r\n").encode()
     return FirmwareRun(image, parameters, nonce.hex(), settings.usart2, usart2_input)
 
 

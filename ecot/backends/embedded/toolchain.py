@@ -43,6 +43,7 @@ LINK_FLAGS = (
     "-Wl,--print-memory-usage",
     "-Wl,--no-warn-rwx-segments",
     "-Wl,--orphan-handling=error",
+    "-lm",
 )
 
 
