@@ -9,13 +9,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from ecot.backends.cad_3d.inspection import findings, read_inspection
-from ecot.backends.cad_3d.judging import (
+from ecot.backends.cad_3d.exchange import (
+    CANDIDATE,
+    COMPARISON,
+    FACTS,
+    PICTURE,
+    REFERENCE,
     REPORT,
     SCRIPT,
     SOLID,
+    STEP,
+    STL,
+)
+from ecot.backends.cad_3d.inspection import findings, read_inspection
+from ecot.backends.cad_3d.judging import (
     judge_comparison,
     judge_facts,
     judge_script,
@@ -33,8 +43,11 @@ from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 _ROOM = "ecot.backends.cad_3d"
+_INSIDE = ("exchange", "voxels", "picture", "building", "measuring", "exporting")
 SERVER = ForkServerSpec(
-    modules=tuple(f"{_ROOM}.{name}" for name in ("voxels", "picture", "building", "measuring", "exporting")),
+    modules=tuple(
+        f"{_ROOM}.{name}" for name in ("exchange", "voxels", "picture", "building", "measuring", "exporting")
+    ),
     scratch_bytes=64 * MEBIBYTE,
     memory_bytes=3072 * MEBIBYTE,
 )
@@ -43,12 +56,6 @@ SERVER = ForkServerSpec(
 _WALL_FACTOR = 12.0
 _WALL_EXTRA = 10.0
 """Seconds. A busy machine must not turn a slow candidate into one that cannot be judged."""
-_CANDIDATE_SOLID, _REFERENCE_SOLID, _FACTS, _COMPARISON = (
-    "candidate.brep",
-    "reference.brep",
-    "facts.json",
-    "comparison.json",
-)
 _VOXEL_IOU = 0.99
 """What passes on a grid, where two approximations of one curved surface differ at some points."""
 _DOUBT = 0.05
@@ -61,12 +68,14 @@ class CadQueryBackend:
     name = "cadquery"
     domains = frozenset({Domain.CAD_3D})
 
-    def __init__(self, *, workers: int | None = None) -> None:
+    def __init__(self, *, workers: int | None = None, artifacts: Path | None = None) -> None:
         """Find tool and sandbox; the servers start with the first executions.
 
         Args:
             workers: executions at once, and so servers, of some 300 MB each; by default the number of cores that this
                 process may use.
+            artifacts: a folder in which every solid that is judged is kept too, as STEP, STL and a picture, under the
+                task's id and a hash of the code.
 
         Raises:
             MissingToolError: CadQuery is not installed.
@@ -74,6 +83,7 @@ class CadQueryBackend:
         """
         identity = cadquery_identity()
         self._pool = ForkPool(SERVER, workers=len(os.sched_getaffinity(0)) if workers is None else workers)
+        self._artifacts = artifacts
         self._references: dict[str, bytes] = {}
         self._fingerprint = hashlib.sha256(identity.encode() + _harness_source()).hexdigest()
 
@@ -110,9 +120,20 @@ class CadQueryBackend:
         solid = judge_script(await self._run_script(task, code, settings))
         if isinstance(solid, Execution):
             return {}
-        names = ("solid.step", "solid.stl", "solid.png")
-        result = await self._call("exporting:export", settings, {}, {SOLID: solid}, names)
+        return await self._export(solid, settings)
+
+    async def _export(self, solid: bytes, settings: CadSettings) -> dict[str, bytes]:
+        result = await self._call("exporting:export", settings, {}, {SOLID: solid}, (STEP, STL, PICTURE))
         return dict(result.outputs)
+
+    async def _keep(self, folder: Path, code: str, solid: bytes, settings: CadSettings) -> None:
+        """Write a solid's exports, each under a name of its own first, so that none is ever seen in part."""
+        name = hashlib.sha256(code.encode("utf-8", "replace")).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in (await self._export(solid, settings)).items():
+            partial = folder / f".{name}{Path(file).suffix}"
+            partial.write_bytes(content)
+            partial.rename(folder / f"{name}{Path(file).suffix}")
 
     def close(self) -> None:
         """End the servers; the next execution starts new ones."""
@@ -137,8 +158,8 @@ class CadQueryBackend:
     async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> None:
         plan = read_inspection(task)
         points = {"inside": plan.inside, "outside": plan.outside}
-        result = await self._call("measuring:inspect", settings, points, {_REFERENCE_SOLID: reference}, (_FACTS,))
-        found = _read(result, _FACTS)
+        result = await self._call("measuring:inspect", settings, points, {REFERENCE: reference}, (FACTS,))
+        found = _read(result, FACTS)
         lines = ["it cannot be measured"] if found is None else findings(plan, found)
         if lines:
             raise ToolError(f"task {task.id}: the reference fails its inspection: {'; '.join(lines)}")
@@ -149,6 +170,8 @@ class CadQueryBackend:
         solid = judge_script(ran)
         if isinstance(solid, Execution):
             return solid
+        if self._artifacts is not None:
+            await self._keep(self._artifacts / task.id, code, solid, settings)
         return await self._compare(solid, reference, settings, ran.outputs.get(REPORT, b""))
 
     async def _run_script(self, task: Task, code: str, settings: CadSettings) -> ForkResult:
@@ -161,20 +184,20 @@ class CadQueryBackend:
         return await self._pool.run(command)
 
     async def _compare(self, solid: bytes, reference: bytes, settings: CadSettings, report: bytes) -> Execution:
-        files = {_CANDIDATE_SOLID: solid, _REFERENCE_SOLID: reference}
+        files = {CANDIDATE: solid, REFERENCE: reference}
         arguments = {"solids": settings.solids}
-        result = await self._call("measuring:judge", settings, arguments, files, (_FACTS, _COMPARISON))
-        if _FACTS not in result.outputs:
+        result = await self._call("measuring:judge", settings, arguments, files, (FACTS, COMPARISON))
+        if FACTS not in result.outputs:
             return Execution(Label.GEOMETRY_ERROR, "invalid", Stage.CHECK, "the solid cannot be measured\n")
-        facts = json.loads(result.outputs[_FACTS])
+        facts = json.loads(result.outputs[FACTS])
         if broken := judge_facts(facts, settings):
             return broken
         notes = read_notes(report)
-        comparison = _read(result, _COMPARISON)
+        comparison = _read(result, COMPARISON)
         if comparison is not None and not _is_doubtful(facts, comparison, settings.iou):
             return judge_comparison(facts, comparison, settings.iou, notes)
-        gridded = await self._call("measuring:compare_by_voxels", settings, {}, files, (_COMPARISON,))
-        estimate = _read(gridded, _COMPARISON)
+        gridded = await self._call("measuring:compare_by_voxels", settings, {}, files, (COMPARISON,))
+        estimate = _read(gridded, COMPARISON)
         if comparison is not None and (estimate is None or abs(estimate["iou"] - comparison["iou"]) < _DOUBT):
             return judge_comparison(facts, comparison, settings.iou, notes)
         if estimate is None:

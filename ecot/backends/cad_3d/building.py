@@ -19,9 +19,7 @@ from typing import Any
 
 import cadquery as cq
 
-SCRIPT, REPORT, SOLID = "candidate.py", "report.json", "solid.brep"
-DISK_FULL = 71
-"""Exit code when there is no room for the report."""
+from ecot.backends.cad_3d.exchange import DISK_FULL, REPORT, SCRIPT, SOLID
 
 _WATCHED = ("shell", "fillet", "chamfer", "cut", "cutBlind", "cutThruAll", "hole", "cboreHole", "cskHole", "intersect")
 """Operations that the kernel may leave without effect and without a word."""
@@ -146,7 +144,7 @@ def _describe(error: Exception) -> dict[str, Any]:
     kind = "exception"
     if isinstance(error, SyntaxError):
         kind = "syntax"
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or type(error).__name__ == "Standard_OutOfMemory":
         kind = "memory"
     elif isinstance(error, AssertionError):
         kind = "assertion"

@@ -9,6 +9,7 @@ from typing import Any
 
 import cadquery as cq
 
+from ecot.backends.cad_3d.exchange import PICTURE, SOLID, STEP, STL
 from ecot.backends.cad_3d.measuring import mesh
 from ecot.backends.cad_3d.picture import draw
 
@@ -16,11 +17,11 @@ _STEP_TIME = re.compile(rb"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d'")
 
 
 def export(arguments: dict[str, Any]) -> None:
-    """Turn `solid.brep` into `solid.step`, `solid.stl` and `solid.png`; equal solids give equal files."""
-    shape = cq.Shape.importBrep(BytesIO(Path("solid.brep").read_bytes()))
-    shape.exportStep("solid.step")
-    step = Path("solid.step").read_bytes()
-    Path("solid.step").write_bytes(_STEP_TIME.sub(b"'1970-01-01T00:00:00'", step, count=1))
-    shape.exportStl("solid.stl", tolerance=shape.BoundingBox().DiagonalLength / 1000, angularTolerance=0.2)
+    """Turn `SOLID` into `STEP`, `STL` and `PICTURE`; equal solids give equal files."""
+    shape = cq.Shape.importBrep(BytesIO(Path(SOLID).read_bytes()))
+    shape.exportStep(STEP)
+    step = Path(STEP).read_bytes()
+    Path(STEP).write_bytes(_STEP_TIME.sub(b"'1970-01-01T00:00:00'", step, count=1))
+    shape.exportStl(STL, tolerance=shape.BoundingBox().DiagonalLength / 1000, angularTolerance=0.2)
     vertices, triangles = mesh(shape)
-    Path("solid.png").write_bytes(draw(vertices, triangles))
+    Path(PICTURE).write_bytes(draw(vertices, triangles))

@@ -8,20 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ecot.backends.cad_3d.describing import describe_difference, length, show_ratio, show_volume
+from ecot.backends.cad_3d.exchange import DISK_FULL, REPORT, SCRIPT, SOLID
 from ecot.backends.cad_3d.settings import CadSettings
 from ecot.backends.sandbox.fork_command import ForkResult
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 
-SCRIPT = "candidate.py"
-REPORT = "report.json"
-"""What the script's own process says of how it went; believed only where it says that something failed."""
-SOLID = "solid.brep"
-
 MAX_SOURCE_BYTES = 1 << 20
 """A candidate above this is refused unread; real ones have some thousand bytes."""
 
-_DISK_FULL = 71
 _EPSILON_MM3 = 1e-6
 _MOST_TEXT = 400
 
@@ -64,7 +59,7 @@ def judge_script(result: ForkResult) -> Execution | bytes:
     if result.output_truncated:
         text = "the script was stopped: it printed or wrote too much\n"
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, text)
-    if result.exit_code == _DISK_FULL:
+    if result.exit_code == DISK_FULL:
         text = "the script filled the file system that it may write to\n"
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, text)
     if result.timed_out:

@@ -10,12 +10,18 @@ from typing import Any
 
 import cadquery as cq
 import numpy as np
+from OCP.BOPAlgo import BOPAlgo_PaveFiller
 from OCP.BRep import BRep_Tool
+from OCP.BRepAlgoAPI import BRepAlgoAPI_Common, BRepAlgoAPI_Cut
 from OCP.BRepCheck import BRepCheck_Analyzer
+from OCP.OSD import OSD_ThreadPool
+from OCP.TopTools import TopTools_ListOfShape
 
+from ecot.backends.cad_3d.exchange import CANDIDATE, COMPARISON, FACTS, REFERENCE
 from ecot.backends.cad_3d.voxels import overlap
 
-CANDIDATE, REFERENCE, FACTS, COMPARISON = "candidate.brep", "reference.brep", "facts.json", "comparison.json"
+# The kernel would else start a thread per core in every child, up to its limit of processes and beyond.
+OSD_ThreadPool.DefaultPool_s(1)
 
 VOXEL_CELLS = 96
 """Along the longest side; a wall of a fiftieth of that is seen, two cells thick."""
@@ -100,9 +106,17 @@ def _box(shape: Any) -> list[float]:
 
 def _compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:
     """By Boolean operations; None if their results do not add up."""
-    common = float(candidate.intersect(reference).Volume())
-    surplus = _pieces(candidate.cut(reference))
-    missing = _pieces(reference.cut(candidate))
+    both = TopTools_ListOfShape()
+    for shape in (candidate, reference):
+        both.Append(shape.wrapped)
+    # Where the two surfaces meet is most of the work, and the same for all three operations.
+    meeting = BOPAlgo_PaveFiller()
+    meeting.SetArguments(both)
+    meeting.SetRunParallel(False)
+    meeting.Perform()
+    operands = (candidate.wrapped, reference.wrapped, meeting)
+    common = float(cq.Shape.cast(BRepAlgoAPI_Common(*operands).Shape()).Volume())
+    surplus, missing = (_pieces(cq.Shape.cast(BRepAlgoAPI_Cut(*operands, way).Shape())) for way in (True, False))
     tolerance = _TOLERANCE * float(wanted["volume"])
     for whole, rest in ((found["volume"], surplus), (wanted["volume"], missing)):
         if abs(common + sum(piece["volume"] for piece in rest) - whole) > tolerance:

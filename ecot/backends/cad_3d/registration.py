@@ -18,6 +18,8 @@ class Options(Config):
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Executions at once; as many as there are cores without it."""
+    artifacts: Path | None = None
+    """A folder in which every solid that is judged is kept too, as STEP, STL and PNG."""
 
 
 def make(options: Options) -> Backend:

@@ -1,9 +1,11 @@
 """The CadQuery backend says of each solid what an engineer would, for the reason that it is so."""
 
 import asyncio
+import hashlib
 import math
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -213,3 +215,14 @@ def test_solids_are_exported_the_same_every_time(cadquery, flange):
     again = replace(flange, environment={"solid.step": step})
     code = "import cadquery as cq\n\nresult = cq.importers.importStep('solid.step')\n"
     assert asyncio.run(cadquery.execute(again, code)).label is Label.PASS
+
+
+def test_every_judged_solid_may_be_kept(cadquery, flange, tmp_path, monkeypatch):
+    monkeypatch.setattr(cadquery, "_artifacts", tmp_path)
+    wrong = flange.reference.replace("12", "13")
+    for code in (flange.reference, wrong, "import cadquery\n"):
+        asyncio.run(cadquery.execute(flange, code))
+    names = sorted(path.name for path in (tmp_path / flange.id).iterdir())
+    assert len(names) == 6 and {Path(name).suffix for name in names} == {".step", ".stl", ".png"}
+    stem = hashlib.sha256(flange.reference.encode()).hexdigest()[:16]
+    assert {f"{stem}.png", f"{stem}.step", f"{stem}.stl"} <= set(names)
