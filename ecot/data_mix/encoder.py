@@ -58,7 +58,6 @@ class TextEncoder:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
         self._pieces: PieceTable | None = None
         if not tokenizer.is_fast:
             self._pieces = PieceTable(tokenizer)
@@ -95,12 +94,6 @@ class TextEncoder:
         if self._pieces is not None:
             return self._pieces.ids(text)
         return self.backend.encode(text, add_special_tokens=False).ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of some tokens, special ones included, without any tidying."""
-        if self._pieces is not None:
-            return self._pieces.decode(ids)
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     @staticmethod
     def _encode_slowly(pieces: PieceTable, text: str) -> TokenisedText | DataError:

@@ -18,6 +18,7 @@ from ecot.data_mix.encoder import TextEncoder, TokenisedText
 from ecot.data_mix.layout import LayoutFinder
 from ecot.data_mix.skeleton import SENTINEL_BEGIN, render_text, shape_of, to_wire
 from ecot.data_mix.templates import END_THINK, THINK
+from ecot.data_mix.token_texts import whole_decoder
 from ecot.errors import DataError
 from ecot.segments import SUPERVISED_KINDS, Kind, Run
 from ecot.trajectories import Message, Role, TurnKind
@@ -61,6 +62,7 @@ class Renderer:
         self.past_thinking = past_thinking
         self._layouts = LayoutFinder(tokenizer, past_thinking)
         self.encoder = TextEncoder(tokenizer)
+        self._decode = whole_decoder(tokenizer)
 
     def documents(self, messages: Sequence[Message]) -> Iterator[tuple[Message, ...]]:
         """The conversations that a trajectory is trained as: itself, or with `expand` one per assistant turn.
@@ -142,7 +144,8 @@ class Renderer:
         if aligned.crossed_turn is not None:
             return DataError(
                 f"the text of an assistant turn begins with {rendering.text[aligned.crossed_turn :][:10]!r}, which "
-                "merges with the template's header into one token, unlike at inference; strip it"
+                "merges with the template's header into one token, unlike at inference; strip it, or use a template "
+                "whose header ends with a token of its own"
             )
         return Encoded(text.ids, aligned.runs, aligned.straddling)
 
@@ -156,7 +159,7 @@ class Renderer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The exact text of some tokens, special ones included."""
-        return self.encoder.decode(ids)
+        return self._decode(ids)
 
     def _check_texts(self, messages: Sequence[Message]) -> None:
         for index, message in enumerate(messages):

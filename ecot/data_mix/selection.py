@@ -154,6 +154,7 @@ def _keep(selection: Selection, row: _Passed) -> None:
     if line["lost_tokens"]:
         lost = Tally(1, line["lost_documents"], line["lost_tokens"], line["lost_supervised"])
         ledger.record(Fate.CUT, domain, lost, "over_long")
+        _sample(selection, "over_long", f"{line['place']}: {lost.tokens} of {lost.tokens + line['tokens']} tokens")
     if line["stripped"]:
         ledger.record(Fate.CUT, domain, Tally(1, 0, line["stripped"], line["stripped"]), "stripped_thought")
     if line["unanswered"]:  # what the tools said to a last attempt, where nothing may follow that

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from ecot.data_mix.config import DataConfig, SourceConfig
-from ecot.data_mix.encoder import TextEncoder
 from ecot.data_mix.selection import check_lost, check_refused, select
 from ecot.data_mix.shards import ShardMaker, make_in_worker, start_worker
 from ecot.data_mix.sources import PART_ROWS, Part, count_rows, describe_format, hash_file, read_parts, source_identity
 from ecot.data_mix.store import MANIFEST, DocumentStore
 from ecot.data_mix.store_writer import save_array, write_text
+from ecot.data_mix.token_texts import whole_decoder
 from ecot.data_mix.tokenizer import load_tokenizer, tokenizer_hash
 from ecot.errors import DataError
 from ecot.progress import Progress
@@ -186,9 +186,7 @@ class StoreBuilder:
     def _finish(self, folder: Path, shards: Sequence[tuple[str, int]], progress: Progress) -> None:
         """Choose what is kept of the shards in `folder`, check the account and write the manifest."""
         progress(self._rows_read, self._rows_read, "filter")
-        selection = select(
-            [folder / name for name, _ in shards], self.config.filters, TextEncoder(self.tokenizer).decode
-        )
+        selection = select([folder / name for name, _ in shards], self.config.filters, whole_decoder(self.tokenizer))
         write_text(self.refused_path, "".join(json.dumps(entry) + "\n" for entry in selection.refused))
         check_refused(selection.ledger, self.config.max_refused, self.refused_path)
         check_lost(selection.ledger, self.config.max_lost, self.config.packing.pack_tokens)

@@ -28,6 +28,13 @@ def text_decoder(tokenizer: Any) -> TextOf:
     return lambda ids, begin, end: _in_context(tokenizer, ids, begin, end)
 
 
+def whole_decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
+    """How to read all tokens of a document at once, special ones included."""
+    if not tokenizer.is_fast:
+        return PieceTable(tokenizer).decode
+    return lambda ids: tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
 def _in_context(tokenizer: Any, ids: Sequence[int], begin: int, end: int) -> str:
     start = max(0, begin - _WINDOW)
     before = tokenizer.decode(ids[start:begin])

@@ -182,10 +182,10 @@ def test_ids_are_those_of_the_whole_text_and_places_those_of_its_pieces(encoders
         if "\u2581" in text:  # SentencePiece writes spaces with it, so it does not come back
             assert isinstance(tokenised, DataError) and "does not keep this text" in str(tokenised)
             continue
-        ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = encoder._pieces.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenised.ids.tolist() == ids == encoder.ids(text)
-        assert encoder.decode(ids) == text
-        expected = places_of(encoder.tokenizer, text, ids, name == "dummy_prefix")
+        assert encoder._pieces.decode(ids) == text
+        expected = places_of(encoder._pieces.tokenizer, text, ids, name == "dummy_prefix")
         assert [tuple(place) for place in tokenised.locate(range(len(text)))] == expected
 
 
