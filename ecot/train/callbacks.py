@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -53,8 +52,13 @@ class PlanCallback(TrainerCallback):
         ends_budget = step in self.milestone_steps
         control.should_save = ends_budget or step % self.config.checkpoint.every_steps == 0
         # Logged means start afresh with every checkpoint, so that a resumed run logs the same rows.
-        control.should_log = control.should_save or step % self.config.log_every == 0
+        control.should_log = control.should_save or step % self.config.log_every == 0 or self.scores_heldout(step)
         return control
+
+    def scores_heldout(self, step: int) -> bool:
+        """Whether the held-out documents are scored after so many steps."""
+        every = self.config.heldout.every_steps
+        return every > 0 and (step % every == 0 or step in self.milestone_steps)
 
 
 class MetricsCallback(TrainerCallback):
@@ -67,13 +71,11 @@ class MetricsCallback(TrainerCallback):
         self.run_id = run_id
         self.settings = settings
         self.wandb_run: Any = None
-        self.clock = (0, time.monotonic())
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Drop rows beyond the resumed step and open the wandb run."""
-        self.clock = (state.global_step, time.monotonic())
         if not state.is_world_process_zero:
             return
         replace_rows(self.path, [row for row in read_json_rows(self.path) if row["step"] <= state.global_step])
@@ -91,13 +93,7 @@ class MetricsCallback(TrainerCallback):
         """Write one row."""
         if logs is None or "learning_rate" not in logs or not state.is_world_process_zero:
             return
-        step = state.global_step
-        previous, began = self.clock
-        now = time.monotonic()
-        self.clock = (step, now)
-        tokens = self.plan.tokens_until(step)
-        row: dict[str, Any] = {"step": step, "tokens": tokens, **logs}
-        row["tokens_per_second"] = (tokens - self.plan.tokens_until(previous)) / max(1e-9, now - began)
+        row: dict[str, Any] = {"step": state.global_step, "tokens": self.plan.tokens_until(state.global_step), **logs}
         append_row(self.path, row)
         if self.wandb_run is not None:
             self.wandb_run.log(row)
@@ -110,24 +106,30 @@ class MetricsCallback(TrainerCallback):
             self.wandb_run.finish()
 
     def _open_wandb(self) -> None:
-        """Open the run; training goes on without it, and says so, when the service cannot be reached."""
+        """Open the run; it is kept on disk, and that is said, when the service cannot be reached."""
         import wandb  # slow to import, and only rank 0 of a tracked run needs it
 
+        chosen = bool(os.environ.get("WANDB_MODE")) or _has_wandb_key()
         try:
-            self.wandb_run = wandb.init(
-                project=self.config.tracking.project,
-                id=self.run_id,
-                resume="allow",
-                dir=str(self.path.parent),
-                mode=None if os.environ.get("WANDB_MODE") or _has_wandb_key() else "offline",
-                config=self.settings,
-                settings=wandb.Settings(silent=True, console="off"),
-            )
+            self.wandb_run = self._init_wandb(None if chosen else "offline")
         except wandb.Error as error:
-            logger.warning("training goes on without wandb (%s); its figures are in %s", error, self.path)
-            return
+            logger.warning("wandb cannot be reached (%s): this run is logged offline; send it with `wandb sync`", error)
+            self.wandb_run = self._init_wandb("offline")
         self.wandb_run.define_metric("tokens")
         self.wandb_run.define_metric("*", step_metric="tokens")
+
+    def _init_wandb(self, mode: Literal["offline"] | None) -> Any:
+        import wandb
+
+        return wandb.init(
+            project=self.config.tracking.project,
+            id=self.run_id,
+            resume="allow",
+            dir=str(self.path.parent),
+            mode=mode,
+            config=self.settings,
+            settings=wandb.Settings(silent=True, console="off", init_timeout=self.config.tracking.timeout_seconds),
+        )
 
 
 def _has_wandb_key() -> bool:
@@ -141,10 +143,11 @@ def _has_wandb_key() -> bool:
 
 
 class ProgressLine(TrainerCallback):
-    """A progress bar over the steps of the plan, on rank 0."""
+    """A progress bar over the steps of a course, on rank 0."""
 
-    def __init__(self, num_steps: int) -> None:
+    def __init__(self, num_steps: int, name: str) -> None:
         self.num_steps = num_steps
+        self.name = name
         self.bar: Any = None
 
     def on_train_begin(
@@ -152,7 +155,7 @@ class ProgressLine(TrainerCallback):
     ) -> None:
         """Open the bar at the step resumed from."""
         if state.is_world_process_zero:
-            self.bar = tqdm(total=self.num_steps, initial=state.global_step, desc="train", unit="step", smoothing=0.1)
+            self.bar = tqdm(total=self.num_steps, initial=state.global_step, desc=self.name, unit="step", smoothing=0.1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Advance."""

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,9 +54,43 @@ def write_checkpoint(final: Path, fill: Callable[[Path], None], progress: Progre
         final: the folder that appears, complete, when the call returns.
         fill: writes this rank's files into the folder it is given.
         progress: the same on every rank.
+
+    Raises:
+        CheckpointError: it cannot be written, for example because the disk is full. What was written is removed, and
+            the checkpoints before it are as they were.
     """
-    first = rank() == 0
     temporary = final.with_name(f".{final.name}.tmp")
+    try:
+        _write(temporary, final, fill, progress)
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError where the disk is full
+        free = shutil.disk_usage(final.parent).free
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"{final} cannot be written by rank {rank()}: {error}; {free:,} bytes are free there; the checkpoints "
+            "before it are intact; make room and start the same command again"
+        ) from error
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to begin a save that the disk cannot hold: a collective call, with the same answer on all ranks.
+
+    Args:
+        folder: any folder on the disk.
+        needed: bytes that all ranks together are about to write.
+
+    Raises:
+        CheckpointError: fewer bytes are free.
+    """
+    (free,) = _from_first_rank(lambda: [shutil.disk_usage(folder).free])
+    if needed > free:
+        raise CheckpointError(
+            f"{folder}: the next checkpoint needs {needed:,} bytes and {free:,} are free there; the checkpoints before "
+            "it are intact; make room and start the same command again"
+        )
+
+
+def _write(temporary: Path, final: Path, fill: Callable[[Path], None], progress: Progress) -> None:
+    first = rank() == 0
     if first:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -141,15 +175,17 @@ def find_checkpoint(paths: RunPaths, plan_hash: str) -> Path | None:
     return None
 
 
-def rotate_checkpoints(paths: RunPaths, keep: int, step: int) -> None:
+def rotate_checkpoints(paths: RunPaths, keep: int, step: int, spare: Collection[Path] = ()) -> None:
     """Remove all but the last `keep` ordinary checkpoints up to `step`, and all beyond it; milestones stay. For rank 0.
 
     One beyond the step just saved is a damaged one that this run passed over: kept, it would count as the newest.
+    Those in `spare` wait for a later rotation.
     """
     ordinary = [path for path in list_checkpoints(paths) if path.parent == paths.checkpoints]
     beyond = [path for path in ordinary if _plan_step(path) > step or _plan_step(path) < 0]
     for path in [*beyond, *[path for path in ordinary if path not in beyond][keep:]]:
-        _remove(path)
+        if path not in spare:
+            _remove(path)
 
 
 def sweep_leftovers(paths: RunPaths) -> None:

@@ -69,7 +69,10 @@ class ModelConfig(Config):
     attention: str = "ecot_varlen"
     """Name of the attention implementation; it must keep packed documents apart."""
     pad_vocabulary_to: int = Field(default=64, ge=1)
-    """A fresh model's vocabulary is rounded up to a multiple of this."""
+    """The vocabulary of a fresh model, or of one that grows, is rounded up to a multiple of this."""
+    max_new_tokens: int = Field(default=64, ge=0)
+    """How many tokens the tokenizer may have beyond the rows of existing weights, which grow then. More than a few mean
+    that the tokenizer is another model's."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -144,6 +147,27 @@ class CheckpointConfig(Config):
     """Steps between checkpoints."""
     keep: int = Field(default=2, ge=1)
     """How many of them are kept."""
+    upload: str | None = None
+    """Command that copies a finished checkpoint elsewhere, run in the background on the first rank, for example
+    `rclone copy {path} remote:run/{name}`; or `python:module:function`, called with the path. A failure is told and
+    tried again at the next start; training goes on."""
+
+
+class MilestoneConfig(Config):
+    """What happens at milestones besides their checkpoints. Where they lie is said by `data.budgets`."""
+
+    decay_tokens: int = Field(default=0, ge=0)
+    """Each milestone but the last branches a decay of so many tokens (whole steps), so that a stable `wsd` run gives a
+    finished model per budget; the last milestone ends with the schedule's own decay. 0: no branches."""
+
+
+class HeldoutConfig(Config):
+    """Loss on held-out documents (`data.heldout`) while training; `ecot eval` scores all of them at every milestone."""
+
+    every_steps: int = Field(default=0, ge=0)
+    """Steps between scorings, besides those at milestones; 0: none at all."""
+    max_documents: int = Field(default=256, ge=1)
+    """Documents scored each time, from the beginning of the store."""
 
 
 class ZeroConfig(Config):
@@ -166,6 +190,10 @@ class TrackingConfig(Config):
     """Log to wandb; offline when no key is set."""
     project: str = "ecot"
     """The wandb project."""
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    """How long the first rank tries to reach wandb; then it logs offline, for `wandb sync` later."""
+    peak_flops: float | None = Field(default=None, gt=0)
+    """FLOP/s of one GPU that MFU is relative to; the data sheet's dense bf16 peak of the GPU at hand when absent."""
 
 
 class TrainConfig(Config):
@@ -187,6 +215,10 @@ class TrainConfig(Config):
     """Weights per segment kind."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """Saving."""
+    milestones: MilestoneConfig = MilestoneConfig()
+    """Branches at milestones."""
+    heldout: HeldoutConfig = HeldoutConfig()
+    """Held-out loss during the run."""
     zero: ZeroConfig = ZeroConfig()
     """Sharding."""
     tracking: TrackingConfig = TrackingConfig()
@@ -211,3 +243,12 @@ class TrainConfig(Config):
     `ecot train --copy-only`; each is read there instead where it is found."""
     loader_workers: int = Field(default=1, ge=0)
     """Processes per rank that collate packs."""
+
+    @model_validator(mode="after")
+    def _branches_leave_a_stable_rate(self) -> Self:
+        if self.milestones.decay_tokens and self.schedule.type != "wsd":
+            raise ValueError(
+                f"milestones.decay_tokens needs a stable rate to branch off from: set schedule.type: wsd (it is "
+                f"{self.schedule.type}), or milestones.decay_tokens: 0"
+            )
+        return self

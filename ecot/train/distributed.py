@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -61,6 +64,32 @@ def use_gloo_alone() -> None:
     import deepspeed.ops  # takes seconds to import, which a mere look at the environment should not
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def restart_process() -> NoReturn:
+    """Replace this process by a fresh one of the same command: a collective call of all ranks, which do it together.
+
+    The next process group meets at a free port that the first rank names; torchrun's ranks meet in its own store, under
+    another attempt's number.
+    """
+    place = [_free_port() if rank() == 0 else 0]
+    if dist.is_initialized():
+        dist.broadcast_object_list(place, src=0)
+        barrier()
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(int(os.environ["TORCHELASTIC_RESTART_COUNT"]) + 1)
+    else:
+        os.environ["MASTER_PORT"] = str(place[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # devices and sockets too, so that nothing of theirs stays taken
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:

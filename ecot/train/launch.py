@@ -81,12 +81,15 @@ def _start_rank(
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
-    """Wait until all ranks ended well (None) or one failed (its number and exit code)."""
+    """Wait until all ranks ended well (None) or one failed (its number and exit code).
+
+    One that was killed is told before those that ended because it was gone.
+    """
     while True:
         codes = [process.poll() for process in ranks]
-        for rank, code in enumerate(codes):
-            if code:
-                return rank, code
+        failed = [(rank, code) for rank, code in enumerate(codes) if code]
+        if failed:
+            return min(failed, key=lambda found: found[1] > 0)
         if all(code == 0 for code in codes):
             return None
         time.sleep(0.1)

@@ -17,6 +17,8 @@ from ecot.run_paths import RunPaths
 
 MILESTONE = "milestone.json"
 PROBE = "probe.safetensors"
+BRANCHES = "branches"
+"""In the run's folder: a run folder per branch (`ecot.train.course`)."""
 _PROBE_TOKENS = 32
 
 
@@ -47,9 +49,9 @@ def write_milestone(folder: Path, record: dict[str, Any], probe: dict[str, Tenso
 
 
 def read_milestones(paths: RunPaths) -> list[dict[str, Any]]:
-    """The records of a run's milestones, in the order of their steps."""
-    files = paths.milestones.glob(f"*/{MILESTONE}")
-    return sorted((json.loads(file.read_text("utf-8")) for file in files), key=lambda record: record["plan_step"])
+    """The records of a run's milestones, those of its branches among them, in the order of their steps."""
+    records = (json.loads((folder / MILESTONE).read_text("utf-8")) for folder in _folders(paths))
+    return sorted(records, key=lambda record: record["plan_step"])
 
 
 def milestone_folder(paths: RunPaths, name: str) -> Path:
@@ -58,8 +60,14 @@ def milestone_folder(paths: RunPaths, name: str) -> Path:
     Raises:
         CheckpointError: there is no such milestone; those that exist are named.
     """
-    folder = paths.milestones / name
-    if not (folder / MILESTONE).is_file():
-        present = ", ".join(record["name"] for record in read_milestones(paths)) or "none yet"
-        raise CheckpointError(f"{paths.root} has no milestone {name!r}; it has: {present}")
-    return folder
+    for folder in _folders(paths):
+        if folder.name == name:
+            return folder
+    present = ", ".join(record["name"] for record in read_milestones(paths)) or "none yet"
+    raise CheckpointError(f"{paths.root} has no milestone {name!r}; it has: {present}")
+
+
+def _folders(paths: RunPaths) -> list[Path]:
+    """The run's milestones and those that end its branches."""
+    files = [*paths.milestones.glob(f"*/{MILESTONE}"), *paths.root.glob(f"{BRANCHES}/*/milestones/*/{MILESTONE}")]
+    return [file.parent for file in files if not file.parent.name.startswith(".")]

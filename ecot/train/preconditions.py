@@ -12,6 +12,8 @@ from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
 from ecot.errors import CheckpointError, ConfigError, PlanError
 from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.course import check_branches
+from ecot.train.uploading import upload_command
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ def check_run(model: ModelConfig, config: TrainConfig, plan: PackPlan, store: Do
         raise ConfigError(
             f"train.schedule: warmup_tokens + decay_tokens is {schedule.warmup_tokens + schedule.decay_tokens:,}, "
             f"longer than the run of {total:,} tokens (steps x global_batch_tokens); shorten them"
+        )
+    check_branches(config, plan)
+    if config.checkpoint.upload is not None:
+        upload_command(config.checkpoint.upload, Path("checkpoint"))
+    if config.heldout.every_steps and not (store.folder.parent / "heldout" / "store.json").is_file():
+        raise ConfigError(
+            "train.heldout.every_steps is set but the run has no held-out documents; name them in data.heldout, or "
+            "set it to 0"
         )
     if config.loss.impl == "liger" and not torch.cuda.is_available():
         raise ConfigError("train.loss.impl: liger needs a GPU; choose ecot, torch or trl here")

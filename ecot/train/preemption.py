@@ -19,28 +19,56 @@ SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 
 
 class PreemptionCallback(TrainerCallback):
-    """Turns USR1 or TERM, received by any rank, into a checkpoint and an end of training on all ranks."""
+    """Turns USR1 or TERM, received by any rank, into a checkpoint and an end of training on all ranks.
+
+    The ranks ask each other after every step, before every pack of held-out documents and after every save: they must
+    enter a collective save at the same step. A signal in a save lets it finish, and no other is made.
+    """
 
     def __init__(self) -> None:
         self.received = 0
+        self.agreed = False
+        """Whether any rank had received a signal when all last asked: the same on all of them."""
         self.stopped = False
         """Whether training ended early because of a signal."""
 
     def install(self) -> None:
-        """Catch the signals; what a rank is doing goes on until the end of its step."""
+        """Catch the signals; what a rank is doing goes on until the ranks ask each other."""
         for number in SIGNALS:
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
+    def poll(self, device: torch.device) -> bool:
+        """Whether any rank was told to stop: a collective call of all ranks."""
+        self.agreed = self.agreed or _any_rank(self.received != 0, device)
+        return self.agreed
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Agree with the other ranks: they must enter the collective save at the same step."""
-        if _any_rank(self.received != 0, args.device) and state.global_step < state.max_steps:
+        """Ask after the step; a save follows."""
+        self.poll(args.device)
+        return self._stop(state, control, save=True)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """The ranks may have agreed while they scored held-out documents; a save follows."""
+        return self._stop(state, control, save=True)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Ask after a save, which may have taken minutes."""
+        self.poll(args.device)
+        return self._stop(state, control, save=False)
+
+    def _stop(self, state: TrainerState, control: TrainerControl, *, save: bool) -> TrainerControl:
+        if self.agreed and state.global_step < state.max_steps:
             self.stopped = True
-            control.should_save = True
+            control.should_save = control.should_save or save
             control.should_training_stop = True
         return control
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import uuid
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,24 @@ from ecot.data_mix.spans import expands_on_device
 from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
 from ecot.segments import Kind
+from ecot.train.arguments import quiet_libraries, trainer_arguments
 from ecot.train.callbacks import MetricsCallback, PlanCallback, ProgressLine
-from ecot.train.checkpoint import Progress, find_checkpoint, read_progress, sweep_leftovers
+from ecot.train.checkpoint import Progress, list_checkpoints, read_progress, sweep_leftovers
 from ecot.train.config import ModelConfig, TrainConfig
-from ecot.train.deepspeed_config import deepspeed_config
-from ecot.train.distributed import RankEnvironment, use_gloo_alone
+from ecot.train.course import Course, courses
+from ecot.train.distributed import RankEnvironment, restart_process, use_gloo_alone
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
+from ecot.train.heldout import HeldoutScorer
 from ecot.train.local_copy import nearest, nearest_weights
-from ecot.train.milestones import milestone_steps
-from ecot.train.model import build_model, hidden_size_of
+from ecot.train.metering import Meter, peak_flops
+from ecot.train.model import build_model
 from ecot.train.preconditions import check_run, check_settings
 from ecot.train.preemption import PreemptionCallback, WatchdogCallback
 from ecot.train.saving import Saver
-from ecot.train.schedule import learning_rate_factor
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
+from ecot.train.uploading import Uploader
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def train_rank(
     preemption = PreemptionCallback()
     preemption.install()
     rank.export()
-    _quiet_libraries(rank.rank)
+    quiet_libraries(rank.rank)
     if not torch.cuda.is_available():
         use_gloo_alone()
     local = config.local_copy
@@ -87,29 +89,71 @@ def train_rank(
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     source = nearest_weights(local, model_config)
     model = build_model(source, tokenizer, seed) if model_config.shape else None
-    arguments = _arguments(config, model_config, paths, plan, seed, packs.accumulation)
+    arguments = trainer_arguments(config, model_config, paths, seed, packs.accumulation)
     model = model or build_model(source, tokenizer, seed)
 
-    checkpoint = find_checkpoint(paths, plan.hash)
-    start = read_progress(checkpoint) if checkpoint else Progress(0, plan.hash, rank.world_size)
-    if start.plan_step == plan.num_steps:
+    ahead = courses(config, plan, paths)
+    found = _next_course(ahead, plan.hash, rank.world_size)
+    if found is None:
         logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
         return
+    course, checkpoint, start = found
     sections = {"model": model_config.model_dump(mode="json"), "train": config.model_dump(mode="json")}
-    if checkpoint:
-        check_settings(start.settings, sections, checkpoint)
-        if start.num_ranks != rank.world_size:
-            logger.info("%s was saved by %d ranks and goes on with %d", checkpoint, start.num_ranks, rank.world_size)
-    elif rank.rank == 0:
-        sweep_leftovers(paths)
+    _tell_start(course, start, checkpoint, rank, sections)
+    uploader = Uploader(config.checkpoint.upload if rank.rank == 0 else None, paths.root)
+    uploader.add_missed([path for each in courses(config, plan, paths) for path in list_checkpoints(each.paths)])
+    arguments.max_steps = course.last_step
     trainer = _build_trainer(
-        model, arguments, tokenizer, config, paths, packs, start, {"sections": sections, "run": settings}, preemption
+        *(model, arguments, tokenizer, config, course, packs, start),
+        {"sections": sections, "run": settings},
+        preemption,
+        uploader,
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if preemption.stopped:
+    _leave(ahead, trainer, preemption, uploader)
+
+
+def _leave(ahead: list[Course], trainer: EcotTrainer, preemption: PreemptionCallback, uploader: Uploader) -> None:
+    """End as preempted, go on with the next course in a fresh process, or wait for the last uploads."""
+    if preemption.stopped or (ahead and preemption.poll(trainer.args.device)):
+        uploader.abandon()
         step = trainer.state.global_step
         logger.warning("saved and stopped at step %d on a signal; the same command continues", step)
         sys.exit(EXIT_PREEMPTED)
+    if ahead:
+        logger.info("a branch off milestone %s begins", ahead[0].branch)
+        uploader.abandon()  # the next process takes them up again, and no rank waits meanwhile
+        restart_process()
+    uploader.finish()
+
+
+def _next_course(ahead: list[Course], plan_hash: str, num_ranks: int) -> tuple[Course, Path | None, Progress] | None:
+    """The first course that is not done, taken off `ahead` with those before it: a collective call.
+
+    Returns:
+        The course, the checkpoint to go on from and what it holds; None when all are done.
+    """
+    while ahead:
+        course = ahead.pop(0)
+        checkpoint = course.find_checkpoint(plan_hash)
+        start = read_progress(checkpoint) if checkpoint else Progress(0, plan_hash, num_ranks)
+        if start.plan_step < course.last_step:
+            return course, checkpoint, start
+    return None
+
+
+def _tell_start(
+    course: Course, start: Progress, checkpoint: Path | None, rank: RankEnvironment, sections: dict[str, Any]
+) -> None:
+    """Tidy up, compare the settings with the checkpoint's, and say where training goes on."""
+    if rank.rank == 0:
+        course.paths.root.mkdir(parents=True, exist_ok=True)
+        sweep_leftovers(course.paths)
+    if checkpoint is None:
+        return
+    check_settings(start.settings, sections, checkpoint)
+    if start.num_ranks != rank.world_size:
+        logger.info("%s was saved by %d ranks and goes on with %d", checkpoint, start.num_ranks, rank.world_size)
 
 
 def _build_trainer(
@@ -117,19 +161,21 @@ def _build_trainer(
     arguments: SFTConfig,
     tokenizer: PreTrainedTokenizerBase,
     config: TrainConfig,
-    paths: RunPaths,
+    course: Course,
     packs: RankPacks,
     start: Progress,
     settings: dict[str, Any],
     preemption: PreemptionCallback,
+    uploader: Uploader,
 ) -> EcotTrainer:
-    plan = packs.plan
+    plan, paths = packs.plan, course.paths
     # Two runs may share a name and a plan, so the id is drawn once and kept in the checkpoints. A job that may be
     # preempted before the first of them sets the variable.
     run_id = start.wandb_run_id or os.environ.get("WANDB_RUN_ID") or f"{paths.root.name}-{uuid.uuid4().hex[:8]}"
-    plan_callback = PlanCallback(config, plan.num_steps, milestone_steps(plan))
+    if course.branch is not None and not run_id.endswith(f"-{course.branch}-decayed"):
+        run_id = f"{run_id}-{course.branch}-decayed"
+    plan_callback = PlanCallback(config, course.last_step, course.milestones)
     skips = SkipCallback(paths, plan, config.max_skipped)
-    tokens_per_step = plan.packs_per_step * plan.pack_tokens
     trainer = EcotTrainer(
         model=model,
         args=arguments,
@@ -137,18 +183,18 @@ def _build_trainer(
         train_dataset=datasets.Dataset.from_dict({"pack": [0]}),  # the loader below gives the packs
         data_collator=list,
         loader=pack_loader(packs, start.plan_step, config.loader_workers, torch.cuda.is_available()),
-        factor=functools.partial(
-            learning_rate_factor, config.schedule, num_steps=plan.num_steps, tokens_per_step=tokens_per_step
-        ),
-        save=Saver(paths, plan, tokenizer, skips, config.checkpoint.keep, run_id, settings["sections"]),
+        factor=course.factor,
+        save=Saver(course, plan, tokenizer, skips, uploader, config.checkpoint.keep, run_id, settings["sections"]),
         on_skip=functools.partial(skips.record, first_rank=packs.rank == 0),
         start=start,
+        meter=Meter(plan, packs.collator.store, packs.num_ranks, peak_flops(config.tracking.peak_flops)),
+        heldout=_heldout(config, packs, tokenizer, preemption, plan_callback),
         loss=config.loss,
         callbacks=[
             plan_callback,
             skips,
             MetricsCallback(paths.metrics, plan, config, run_id, settings["run"]),
-            ProgressLine(plan.num_steps),
+            ProgressLine(course.last_step, f"decay of {course.branch}" if course.branch else "train"),
             preemption,
             WatchdogCallback(config.watchdog_seconds),
         ],
@@ -159,58 +205,30 @@ def _build_trainer(
     return trainer
 
 
+def _heldout(
+    config: TrainConfig,
+    packs: RankPacks,
+    tokenizer: PreTrainedTokenizerBase,
+    preemption: PreemptionCallback,
+    plan_callback: PlanCallback,
+) -> Callable[[torch.nn.Module, int], dict[str, float]]:
+    """What `EcotTrainer` asks after a step: losses on held-out documents where the step is one that scores them."""
+    if config.heldout.every_steps == 0:
+        return lambda engine, step: {}
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    store = DocumentStore.open(packs.collator.store.folder.parent / "heldout")
+    scorer = HeldoutScorer(
+        _collator(config, store, tokenizer),
+        packs.plan.pack_tokens,
+        config.heldout.max_documents,
+        packs.rank,
+        packs.num_ranks,
+        interrupted=lambda: preemption.poll(device),
+    )
+    return lambda engine, step: scorer(engine, device) if plan_callback.scores_heldout(step) else {}
+
+
 def _collator(config: TrainConfig, store: DocumentStore, tokenizer: PreTrainedTokenizerBase) -> Collator:
     monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
     weights = LossWeights(config.loss.by_kind, config.loss.rules)
     return Collator(store, weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0, layout=config.layout)
-
-
-def _arguments(
-    config: TrainConfig, model: ModelConfig, paths: RunPaths, plan: PackPlan, seed: int, accumulation: int
-) -> SFTConfig:
-    cuda = torch.cuda.is_available()
-    return SFTConfig(
-        output_dir=str(paths.checkpoints),
-        max_steps=plan.num_steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=accumulation,
-        learning_rate=config.learning_rate,
-        adam_beta1=config.betas[0],
-        adam_beta2=config.betas[1],
-        adam_epsilon=config.epsilon,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        optim="adamw_torch_fused" if cuda else "adamw_torch",
-        bf16=model.dtype == "bfloat16",
-        use_cpu=not cuda,
-        ddp_backend=None if cuda else "gloo",
-        deepspeed=deepspeed_config(config, model, hidden_size_of(model), accumulation),
-        gradient_checkpointing=config.activation_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.activation_checkpointing else None,
-        seed=seed,
-        # Saving, logging and the position in the data are the plan's business (PlanCallback, pack_loader).
-        save_strategy="no",
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        ignore_data_skip=True,
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
-        report_to=[],
-        disable_tqdm=True,
-    )
-
-
-def _quiet_libraries(rank: int) -> None:
-    """Leave the terminal to the progress bar and to what rank 0 has to say: our own notes, others' warnings."""
-    level = logging.WARNING if rank == 0 else logging.ERROR
-    if rank == 0:
-        logging.getLogger("ecot").setLevel(logging.INFO)
-    for name in ("transformers", "trl", "datasets", "DeepSpeed", "deepspeed", "torch.distributed"):
-        logging.getLogger(name).setLevel(level)
-    # It warns that the accumulation comes from DeepSpeed's configuration, where we set it.
-    logging.getLogger("accelerate").setLevel(logging.ERROR)
-    # DeepSpeed 0.19 calls collectives by names that torch 2.13 has deprecated, at every layer of every step.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    # The newer name of the argument is unknown to transformers 5.17, which is supported too.
-    warnings.filterwarnings("ignore", message="`gradient_checkpointing", category=FutureWarning)

@@ -35,6 +35,18 @@ def learning_rate_factor(config: ScheduleConfig, step: int, num_steps: int, toke
     return config.min_ratio + (1 - config.min_ratio) * remaining
 
 
+def branch_factor(step: int, first_step: int, num_steps: int, min_ratio: float) -> float:
+    """Share of the peak learning rate in a branch: linear from the stable rate to `min_ratio` in its last step.
+
+    Args:
+        step: plan step, from 0.
+        first_step: the branch's first one.
+        num_steps: steps of the branch.
+        min_ratio: final share.
+    """
+    return min_ratio + (1 - min_ratio) * (1 - (step - first_step + 1) / num_steps)
+
+
 class PlanSchedule(torch.optim.lr_scheduler.LRScheduler):
     """A scheduler without memory: `step()` sets the rate of the current plan step, however often it is called."""
 

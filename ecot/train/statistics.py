@@ -66,7 +66,8 @@ def name_means(sums_G5: Tensor) -> dict[str, float]:
         sums_G5: `[NUM_GROUPS, 5]` float64.
 
     Returns:
-        `loss/<kind>`, `accuracy/<kind>`, `loss/domain/<domain>`, `loss/attempt/<k>`; names without tokens are left out.
+        `loss/<kind>`, `loss/domain/<domain>`, `loss/attempt/<k>`, and `accuracy/...` of each; names without tokens are
+        left out.
     """
     means: dict[str, float] = {}
     for kind, row in marginalise(sums_G5, lambda group: group.kind).items():
@@ -77,6 +78,7 @@ def name_means(sums_G5: Tensor) -> dict[str, float]:
         for key, row in marginalise(sums_G5, _supervised(attribute)).items():
             if key is not None and row[COUNT] > 0:
                 means[f"loss/{prefix}/{key}"] = float(row[NLL] / row[COUNT])
+                means[f"accuracy/{prefix}/{key}"] = float(row[HITS] / row[COUNT])
     return means
 
 

@@ -23,6 +23,7 @@ from ecot.train.checkpoint import Progress
 from ecot.train.config import LossConfig
 from ecot.train.distributed import sum_over_ranks
 from ecot.train.head import install_scoring_head
+from ecot.train.metering import Meter, workload_of
 from ecot.train.restore import restore_engine
 from ecot.train.schedule import PlanSchedule
 from ecot.train.skipping import check_every_gradient
@@ -40,6 +41,8 @@ class EcotTrainer(SFTTrainer):
         save: Callable[[EcotTrainer], None],
         on_skip: Callable[[int], None],
         start: Progress,
+        meter: Meter,
+        heldout: Callable[[torch.nn.Module, int], dict[str, float]],
         loss: LossConfig,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +55,8 @@ class EcotTrainer(SFTTrainer):
             save: writes a checkpoint of the present step; called by all ranks.
             on_skip: told the number (from 1) of a step that was skipped; called by all ranks.
             start: where in the plan this process begins, and how many ranks wrote the checkpoint that it begins from.
+            meter: times the steps.
+            heldout: (engine, step) -> losses on held-out documents, where they are due; called by all ranks.
             loss: which loss runs at the head, and in how much memory.
             kwargs: as for `SFTTrainer`.
         """
@@ -63,6 +68,9 @@ class EcotTrainer(SFTTrainer):
         self.save = save
         self.on_skip = on_skip
         self.start = start
+        self.meter = meter
+        self.meter.workload = workload_of(self.model, self.model.config)
+        self.heldout = heldout
         self.statistics = LossStatistics(self.args.device)
         # The loss is normalised over the global batch here, so nothing may divide it by the accumulation again.
         self.model_accepts_loss_kwargs = True
@@ -75,7 +83,9 @@ class EcotTrainer(SFTTrainer):
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Tensor]:
         """The micro-batches of one step and the sum of weights over the global batch (accumulation x ranks)."""
+        self.meter.begin_step()
         micro_batches = list(itertools.islice(epoch_iterator, num_batches))
+        self.meter.have_data()
         local = sum((batch.pop("weight_sum") for batch in micro_batches), 0.0)
         return micro_batches, sum_over_ranks(torch.tensor(local, dtype=torch.float64, device=device))
 
@@ -111,6 +121,7 @@ class EcotTrainer(SFTTrainer):
     def finish_step(self) -> None:
         """After each optimizer step: count it, or forget its statistics when it was skipped."""
         skipped = bool(self.model_wrapped.optimizer.overflow)
+        self.meter.finish_step()
         self.statistics.finish_step(counts=not skipped)
         if skipped:
             self.on_skip(self.state.global_step)
@@ -136,10 +147,12 @@ class EcotTrainer(SFTTrainer):
         return self.lr_scheduler
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the losses per kind, domain and attempt since the last log, summed over ranks."""
+        """Add the losses per kind, domain and attempt since the last log, summed over ranks, and held-out ones."""
         if "loss" in logs:
             del logs["loss"]
             logs.update(self.statistics.drain(self.args.world_size))
+            logs.update(self.meter.drain(self.state.global_step, self.args.device))
+            logs.update(self.heldout(self.model_wrapped, self.state.global_step))
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
@@ -151,6 +164,10 @@ class EcotTrainer(SFTTrainer):
         self._save_rng_state(str(folder))
         if self.args.should_save:
             self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def state_bytes(self) -> int:
+        """Bytes of this rank's share of a checkpoint: float32 master weights and two moments."""
+        return sum(12 * flat.numel() for flat in self.model_wrapped.optimizer.fp32_partitioned_groups_flat)
 
     def _prepare_for_training(
         self, max_steps: int, train_dataloader: DataLoader[dict[str, Any]], resume_from_checkpoint: str | None

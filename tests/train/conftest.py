@@ -1,5 +1,6 @@
 """A tiny run on real ranks: made-up trajectories, two ZeRO-3 ranks on the CPU, the command line as a user types it."""
 
+import contextlib
 import json
 import os
 import random
@@ -16,6 +17,8 @@ import yaml
 
 from ecot.data_mix.plan import PackPlan
 from ecot.run_paths import RunPaths
+from ecot.train.metering import CLOCK
+from ecot.train.milestones import milestone_folder
 from ecot.trajectories import parse_trajectory
 from ecot.trajectory_io import write_trajectories
 
@@ -44,7 +47,7 @@ CONFIG = {
     },
     "train": {
         "learning_rate": 1e-2,
-        "schedule": {"warmup_tokens": 4000},
+        "schedule": {"type": "wsd", "warmup_tokens": 4000, "decay_tokens": 6000},
         "loss": {"thinking": 1.0, "answer": 0.5},
         "activation_checkpointing": False,
         "log_every": 1,
@@ -54,6 +57,10 @@ CONFIG = {
         "tracking": {"wandb": False},
     },
 }
+
+
+DECAY = "train.milestones.decay_tokens=6000"
+"""Three steps, so branches end one step before the next milestone."""
 
 
 def make_trajectory(number):
@@ -92,19 +99,44 @@ class TinyRun:
 
     def train(self, *overrides: str) -> str:
         """Train to the end; returns what was printed."""
-        result = subprocess.run(self.command(*overrides), capture_output=True, text=True, timeout=300)
+        result = subprocess.run(self.command(*overrides), capture_output=True, text=True, timeout=500)
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout + result.stderr
 
     def train_and_kill(self, step: int) -> None:
         """Kill -9 the launcher as soon as `step` is logged; its ranks must die with it."""
         process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not any(row["step"] >= step for row in self.metrics()):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.005)
+        self.kill(process)
+
+    def lose_rank(self, rank: int) -> str:
+        """Start, kill -9 one rank after a step, and wait until the others are gone; returns what was printed."""
+        before = len(self.metrics())
+        log = self.folder / "lost_rank.txt"
+        with log.open("w") as output:
+            process = subprocess.Popen(self.command(), stdout=output, stderr=output)
+            deadline = time.monotonic() + 400
+            # The first step that is logged cuts the file back to the checkpoint resumed from.
+            while (rows := len(self.metrics())) == before or not rows:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.005)
+            for entry in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                    if int(parent) == process.pid and f"\0RANK={rank}\0" in (entry / "environ").read_text():
+                        os.kill(int(entry.name), signal.SIGKILL)
+            process.wait(timeout=200)
+        assert process.returncode != 0 and not self.processes()
+        return log.read_text()
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """Kill -9 the launcher, and wait until its ranks are gone."""
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        deadline = time.monotonic() + 120
         while self.processes():
             assert time.monotonic() < deadline, "ranks outlived their launcher"
             time.sleep(0.05)
@@ -126,12 +158,12 @@ class TinyRun:
         if not self.paths.metrics.is_file():
             return []
         lines = self.paths.metrics.read_text().split("\n")[:-1]
-        return [{k: v for k, v in json.loads(line).items() if k != "tokens_per_second"} for line in lines]
+        return [{k: v for k, v in json.loads(line).items() if k not in CLOCK} for line in lines]
 
     def weights(self, milestone: str) -> dict:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-        return get_fp32_state_dict_from_zero_checkpoint(str(self.paths.milestones / milestone))
+        return get_fp32_state_dict_from_zero_checkpoint(str(milestone_folder(self.paths, milestone)))
 
     def optimizer_states(self, milestone: str) -> dict:
         """The state dict of rank 0's AdamW."""
@@ -157,6 +189,7 @@ def new_run(tmp_path_factory):
     """Makes run folders that share one store and plan."""
     template = TinyRun(tmp_path_factory.mktemp("template"))
     write_trajectories(template.paths.trajectories / "train.parquet", [make_trajectory(n) for n in range(150)])
+    write_trajectories(template.paths.trajectories / "heldout.parquet", [make_trajectory(n) for n in range(900, 920)])
     from ecot.data_mix.config import DataConfig
     from ecot.data_mix.prepare import prepare
 
@@ -176,6 +209,22 @@ def finished(new_run):
     """An uninterrupted run on two ranks."""
     run = new_run("finished")
     run.train()
+    return run
+
+
+@pytest.fixture(scope="session")
+def branched(finished, new_run):
+    """The finished run with a decay branched off at its first two milestones; the first branch was killed once."""
+    run = new_run("branched", like=finished)
+    process = subprocess.Popen(run.command(DECAY), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = run.paths.root / "branches" / "a"
+    deadline = time.monotonic() + 300
+    while not (first / "metrics.jsonl").is_file() or not (first / "metrics.jsonl").read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    run.kill(process)
+    assert not (first / "milestones" / "a-decayed").exists(), "it was to be killed before the end"
+    run.train(DECAY)
     return run
 
 

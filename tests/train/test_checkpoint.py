@@ -1,11 +1,16 @@
+import gc
 import json
+import shutil
+import subprocess
 
 import pytest
+import torch
 
 from ecot.errors import CheckpointError
 from ecot.run_paths import RunPaths
 from ecot.train.checkpoint import (
     Progress,
+    check_space,
     find_checkpoint,
     find_damage,
     list_checkpoints,
@@ -112,3 +117,52 @@ def test_leftovers_of_killed_saves_are_swept(paths):
     (paths.checkpoints / ".checkpoint-4.tmp").mkdir()
     sweep_leftovers(paths)
     assert [path.name for path in paths.checkpoints.iterdir()] == ["checkpoint-2"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own, of 1 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield RunPaths(disk)
+    gc.collect()
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.parametrize("writer", ["bytes", "torch.save"])
+def test_a_full_disk_is_told_and_the_checkpoint_before_stands(small_disk, writer):
+    good = write(small_disk, 2)
+
+    def fill(folder):
+        if writer == "bytes":
+            (folder / "weights").write_bytes(bytes(2**21))
+        else:
+            torch.save(torch.zeros(2**19), folder / "weights")
+
+    with pytest.raises(CheckpointError, match=r"checkpoint-4 cannot be written by rank 0: .*make room") as caught:
+        write_checkpoint(small_disk.checkpoints / "checkpoint-4", fill, Progress(4, "p", 1))
+    assert " 0 bytes are free there" in str(caught.value)
+    del caught  # its frames hold torch's file open
+    gc.collect()
+    assert shutil.disk_usage(small_disk.root).free > 2**19, "what was written is gone"
+    assert [path.name for path in small_disk.checkpoints.iterdir()] == ["checkpoint-2"]
+    assert find_checkpoint(small_disk, "p") == good
+
+
+def test_a_save_that_cannot_fit_is_not_begun(small_disk):
+    check_space(small_disk.root, 2**19)
+    with pytest.raises(CheckpointError, match=r"needs 2,097,152 bytes and [\d,]+ are free"):
+        check_space(small_disk.root, 2**21)
+
+
+def test_a_checkpoint_that_is_being_uploaded_is_rotated_later(paths):
+    slow = write(paths, 2)
+    for step in (4, 6):
+        write(paths, step)
+    rotate_checkpoints(paths, keep=1, step=6, spare=[slow])
+    assert [path.name for path in list_checkpoints(paths)] == ["checkpoint-6", "checkpoint-2"]
+    rotate_checkpoints(paths, keep=1, step=6)
+    assert [path.name for path in list_checkpoints(paths)] == ["checkpoint-6"]

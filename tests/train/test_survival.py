@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ecot.data_mix.plan import PackPlan
+from ecot.train.checkpoint import find_damage, list_checkpoints
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.skipping import read_skipped
 from ecot.train.statistics import LossStatistics
@@ -30,6 +31,61 @@ feed.RankPacks.__getitem__ = poisoned
 from ecot.cli.main import main
 main()
 """
+
+
+SIGNALLED = """
+import os, signal
+import ecot.train.heldout as heldout
+import ecot.train.trainer as trainer
+collate, write = heldout.HeldoutScorer._inputs, trainer.EcotTrainer.write_state
+scored = []
+def signalled_inputs(self, pack, device):
+    scored.append(pack)
+    if len(scored) == 1 and int(os.environ["RANK"]) == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    print("SCORED", flush=True)
+    return collate(self, pack, device)
+def signalled_write(self, folder):
+    if self.state.global_step == {save_step} and int(os.environ["RANK"]) == 1:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    write(self, folder)
+{patch}
+from ecot.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "patch"),
+    [
+        ("a save", "trainer.EcotTrainer.write_state = signalled_write"),
+        ("scoring held-out documents", "heldout.HeldoutScorer._inputs = signalled_inputs"),
+    ],
+)
+def test_a_signal_to_one_rank_in_the_middle_of(finished, new_run, tmp_path, place, patch):
+    """A signal in a save lets it finish, and no other follows; scoring is given up at the next pack."""
+    run = new_run("signalled")
+    run.start_from(finished, "b")
+    script = tmp_path / "signalled.py"
+    script.write_text(SIGNALLED.format(save_step=10, patch=patch))
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *(str(script), *run.command("train.heldout.every_steps=1")[3:]),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
+    stopped = 10 if place == "a save" else 9
+    assert f"saved and stopped at step {stopped} on a signal" in result.stderr, result.stderr[-2000:]
+    assert run.metrics()[-1]["step"] == stopped
+    newest = list_checkpoints(run.paths)[0]
+    assert newest.name == f"checkpoint-{stopped}" and find_damage(newest) is None
+    assert [row["loss"] for row in run.metrics()] == [row["loss"] for row in finished.metrics()[:stopped]]
+    if place == "a save":
+        row = run.metrics()[-1]
+        assert abs(row["heldout/loss/thinking"] - row["loss/thinking"]) < 0.5, "another sample of the same text"
+    else:
+        assert result.stdout.count("SCORED") == 2, "one pack each, and no more"
+        assert "heldout/loss/thinking" not in run.metrics()[-1]
 
 
 def test_a_signal_to_the_launcher_saves_stops_and_continues(finished, new_run):

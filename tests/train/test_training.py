@@ -102,7 +102,7 @@ def test_a_micro_batch_without_supervised_tokens_on_one_rank_was_among_the_steps
     )
 
 
-def test_a_damaged_checkpoint_is_named_and_passed_over(finished, killed, new_run):
+def test_a_damaged_checkpoint_is_passed_over_and_a_lost_rank_ends_the_others(finished, killed, new_run):
     run = new_run("damaged", like=killed[0])
     newest, *older = list_checkpoints(run.paths)
     assert older
@@ -110,8 +110,10 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(finished, killed, new_run
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    printed = run.train()
+    printed = run.lose_rank(1)
     assert victim.name in printed and "SHA-256" in printed
+    assert "rank 1 of 2 ended with signal SIGKILL; start again with the same command" in printed
+    run.train()
     assert run.metrics() == finished.metrics()
 
 
