@@ -37,7 +37,7 @@ class EmbeddedSettings(Config):
     usart2: bool = False
     """Whether the bytes that the device sends on USART2 are compared too."""
     usart2_input: str = ""
-    """The hidden file whose lines (all but the last shuffled, ended by CR LF) arrive on USART2. There is no deadline then."""
+    """Hidden file whose lines (all but the last shuffled, ended by CR LF) arrive on USART2. No deadline then."""
 
     @model_validator(mode="after")
     def _fits(self) -> EmbeddedSettings:
