@@ -145,24 +145,30 @@ class CadQueryBackend:
         if key not in self._references:
             settings = read_settings(task)
             solid = judge_script(await self._run_script(task, task.reference, settings))
-            execution = solid if isinstance(solid, Execution) else await self._compare(solid, solid, settings, b"")
-            if isinstance(solid, Execution) or not execution.passed:
-                raise ToolError(
-                    f"task {task.id}: the reference does not pass on {cadquery_identity()}: "
-                    f"{execution.label} {execution.subcode}\n{execution.diagnostics}"
-                )
-            await self._inspect(task, solid, settings)
+            if isinstance(solid, Execution):
+                raise _broken_reference(task, solid)
+            if broken := await self._inspect(task, solid, settings):
+                raise _broken_reference(task, broken)
             self._references[key] = solid
         return self._references[key]
 
-    async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> None:
+    async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> Execution | None:
+        """What is broken about the reference's solid in itself.
+
+        Raises:
+            ToolError: it is not what its inspection plan says.
+        """
         plan = read_inspection(task)
         points = {"inside": plan.inside, "outside": plan.outside}
         result = await self._call("measuring:inspect", settings, points, {REFERENCE: reference}, (FACTS,))
         found = _read(result, FACTS)
-        lines = ["it cannot be measured"] if found is None else findings(plan, found)
-        if lines:
+        if found is None:
+            raise ToolError(f"task {task.id}: the reference's solid cannot be measured")
+        if broken := judge_facts(found, settings):
+            return broken
+        if lines := findings(plan, found):
             raise ToolError(f"task {task.id}: the reference fails its inspection: {'; '.join(lines)}")
+        return None
 
     async def _judge(self, task: Task, code: str, reference: bytes) -> Execution:
         settings = read_settings(task)
@@ -214,6 +220,13 @@ class CadQueryBackend:
         if result.server_lost:
             raise ToolError("the fork server was killed during a comparison, where no candidate runs")
         return result
+
+
+def _broken_reference(task: Task, outcome: Execution) -> ToolError:
+    return ToolError(
+        f"task {task.id}: the reference does not pass on {cadquery_identity()}: "
+        f"{outcome.label} {outcome.subcode}\n{outcome.diagnostics}"
+    )
 
 
 def _read(result: ForkResult, name: str) -> dict[str, Any] | None:

@@ -59,13 +59,14 @@ def findings(plan: Inspection, found: Mapping[str, Any]) -> list[str]:
 
     Args:
         plan: the facts.
-        found: `solids`, `box`, and for `inside` and `outside` whether each point lies in the material.
+        found: the facts of the `reference`, and for `inside` and `outside` whether each point lies in the material.
     """
     lines = []
-    if found["solids"] != plan.solids:
-        lines.append(f"{found['solids']} solids, {plan.solids} planned")
-    if any(abs(a - b) > plan.box_tolerance_mm for a, b in zip(found["box"], plan.box_mm, strict=True)):
-        lines.append(f"bounding box {show_box(found['box'])}, planned {show_box(plan.box_mm)}")
+    solids, box = found["reference"]["solids"], found["reference"]["box"]
+    if solids != plan.solids:
+        lines.append(f"{solids} solids, {plan.solids} planned")
+    if any(abs(a - b) > plan.box_tolerance_mm for a, b in zip(box, plan.box_mm, strict=True)):
+        lines.append(f"bounding box {show_box(box)}, planned {show_box(plan.box_mm)}")
     lines += [f"no material at {point}" for point, hit in zip(plan.inside, found["inside"], strict=True) if not hit]
     lines += [f"material at {point}" for point, hit in zip(plan.outside, found["outside"], strict=True) if hit]
     return lines
