@@ -31,6 +31,7 @@ if [ ${#settings[@]} = 0 ]; then
 fi
 
 if [ -n "$then" ]; then
+    trap 'scancel "$then"' ERR # rather than held for ever
     # It can be changed only when it has left its nodes.
     for _ in $(seq 120); do
         [ "$(squeue --noheader --job="$then" --format=%T)" = PENDING ] && break
@@ -40,9 +41,4 @@ if [ -n "$then" ]; then
     scontrol release "$then"
 fi
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
-if ! srun "${srun_options[@]}" "${ecot_command[@]}" plan "${settings[@]}"; then
-    if [ -n "$then" ]; then
-        scancel "$then"
-    fi
-    fail "store and plan could not be made"
-fi
+srun "${srun_options[@]}" "${ecot_command[@]}" plan "${settings[@]}"

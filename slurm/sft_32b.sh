@@ -34,6 +34,11 @@ if [ "${ECOT_CONFIG:0:1}" = @ ]; then # @LIST: the line "NAME CONFIG" of this ar
 fi
 settings=("$ECOT_CONFIG" "$@")
 
+# The number of an array's last task is that of the whole array, which a requeue must not touch.
+self=$SLURM_JOB_ID
+if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
+    self=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+fi
 attempt=${SLURM_RESTART_COUNT:-0}
 logs=$ECOT_LOG_DIR/$SLURM_JOB_ID
 export ECOT_ATTEMPT_DIR=$logs/attempt-$attempt
@@ -45,13 +50,13 @@ exec 3>&1 >>"$ECOT_ATTEMPT_DIR/job.log" 2>&1 # `say` goes on telling sbatch's ow
 # --- going on in another attempt --------------------------------------------------------------------------------------
 requeue() {
     # After scancel or at the end of the time limit the job is no longer RUNNING, and must not come back by itself.
-    if [ "$(squeue --noheader --job="$SLURM_JOB_ID" --format=%T)" != RUNNING ]; then
+    if [ "$(squeue --noheader --job="$self" --format=%T)" != RUNNING ]; then
         say "$1, but the job is being ended: not requeued"
     elif [ "$attempt" -ge "$ECOT_MAX_REQUEUES" ]; then
         say "$1, but this was attempt $attempt of at most $ECOT_MAX_REQUEUES (ECOT_MAX_REQUEUES)"
     else
         say "$1: requeued"
-        scontrol requeue "$SLURM_JOB_ID"
+        scontrol requeue "$self"
         sleep 60 # until Slurm ends this script
     fi
     exit "$EXIT_PREEMPTED"
@@ -100,10 +105,10 @@ case $status in
         fi
         say "store or plan are not there: the nodes go back until a CPU job has made them"
         cpu_options
-        prepare=$(submit "${cpu_sbatch[@]}" --output="$logs/prepare-%j.log" slurm/prepare.sh "${settings[@]}" --then "$SLURM_JOB_ID")
+        prepare=$(submit "${cpu_sbatch[@]}" --output="$logs/prepare-%j.log" slurm/prepare.sh "${settings[@]}" --then "$self")
         touch "$logs/prepared"
         say "CPU job $prepare"
-        scontrol requeuehold "$SLURM_JOB_ID" # prepare.sh makes this job depend on itself and releases it
+        scontrol requeuehold "$self" # prepare.sh makes this job depend on itself and releases it
         sleep 60
         exit "$EXIT_PREEMPTED"
         ;;

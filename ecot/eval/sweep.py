@@ -23,14 +23,14 @@ from ecot.data_mix.prepare import HELDOUT, TRAIN
 from ecot.errors import PlanError, TrainingError
 from ecot.eval.results import read_results
 from ecot.run_paths import RunPaths
-from ecot.train.milestones import MILESTONE
+from ecot.train.milestones import MILESTONE, milestone_folder, read_milestones
 
 
 class Mode(StrEnum):
     """What a point of the study is."""
 
     MILESTONES = "milestones"
-    """A milestone of one run. With a `wsd` schedule its rate is the same at all of them."""
+    """A milestone of one run, or where `train.milestones.decay_tokens` is set the end of the decay branching off it."""
     RUNS = "runs"
     """The end of a run of its own, with its own warm-up and decay: three times the work, and no doubt left."""
 
@@ -53,8 +53,8 @@ class Member:
     config: Path
     """Its configuration, written by `write_members`."""
     paths: RunPaths
-    budgets: tuple[str, ...]
-    """The milestones that are points of the study."""
+    points: dict[str, str]
+    """Budget to the milestone that stands for it: its own, or the end of the decay that branches off there."""
 
 
 def members_folder(paths: RunPaths) -> Path:
@@ -78,9 +78,11 @@ def write_members(values: dict[str, Any], paths: RunPaths, mode: Mode) -> list[M
     folder = members_folder(paths)
     budgets = [budget["name"] for budget in values["data"]["budgets"]]
     if mode is Mode.MILESTONES:
-        members = [Member("milestones", base_config(paths), paths, tuple(budgets))]
+        decays = bool(values["train"]["milestones"]["decay_tokens"])
+        points = {name: f"{name}-decayed" if decays and name != budgets[-1] else name for name in budgets}
+        members = [Member("milestones", base_config(paths), paths, points)]
     else:
-        members = [Member(name, folder / f"{name}.yaml", RunPaths(folder / name), (name,)) for name in budgets]
+        members = [Member(name, folder / f"{name}.yaml", RunPaths(folder / name), {name: name}) for name in budgets]
     folder.mkdir(parents=True, exist_ok=True)
     configs = {base_config(paths): values | {"run_dir": str(paths.root)}}
     for member in members if mode is Mode.RUNS else ():
@@ -93,7 +95,7 @@ def write_members(values: dict[str, Any], paths: RunPaths, mode: Mode) -> list[M
 
 def _of_budget(values: dict[str, Any], member: Member) -> dict[str, Any]:
     """The configuration that ends with one budget. The smaller budgets stay, since packs never cross their ends;
-    warm-up and decay keep their share of the run."""
+    warm-up and decay keep their share of the run, and nothing branches off."""
     budgets = values["data"]["budgets"]
     index = [budget["name"] for budget in budgets].index(member.name)
     share = budgets[index]["tokens"] / budgets[-1]["tokens"]
@@ -103,7 +105,7 @@ def _of_budget(values: dict[str, Any], member: Member) -> dict[str, Any]:
     return values | {
         "name": f"{values['name']}-{member.name}",
         "data": values["data"] | {"budgets": budgets[: index + 1]},
-        "train": values["train"] | {"schedule": schedule},
+        "train": values["train"] | {"schedule": schedule, "milestones": {"decay_tokens": 0}},
     }
 
 
@@ -156,11 +158,11 @@ class Sweep:
             plan = PackPlan.open(member.paths.plan)
         except PlanError:
             return False
-        records = (_json(member.paths.milestones / name / MILESTONE) for name in member.budgets)
-        return all(record.get("plan_hash") == plan.hash for record in records)
+        hashes = {record["name"]: record["plan_hash"] for record in read_milestones(member.paths)}
+        return all(hashes.get(name) == plan.hash for name in member.points.values())
 
     def _export(self, member: Member) -> None:
-        for name in member.budgets:
+        for name in member.points.values():
             if is_exported(member.paths, name):
                 self.tell(f"export {name}: done already")
             else:
@@ -193,8 +195,8 @@ def share_store(base: RunPaths, other: RunPaths) -> None:
 
 def is_exported(paths: RunPaths, name: str) -> bool:
     """Whether the export is that of the milestone as it is now."""
-    milestone, export = (folder / name / MILESTONE for folder in (paths.milestones, paths.export))
-    return milestone.is_file() and export.is_file() and milestone.read_bytes() == export.read_bytes()
+    export = paths.export / name / MILESTONE
+    return export.is_file() and export.read_bytes() == (milestone_folder(paths, name) / MILESTONE).read_bytes()
 
 
 def check_prefixes(base: RunPaths, members: Sequence[Member]) -> dict[str, PlannedBudget]:
@@ -221,18 +223,19 @@ def summarise(base: RunPaths, members: Sequence[Member], mode: Mode) -> dict[str
     points = []
     for member in members:
         results = {result.milestone: result for result in read_results(member.paths)}
-        for name in member.budgets:
-            record = _json(member.paths.milestones / name / MILESTONE)
-            result = results.get(name)
+        records = {record["name"]: record for record in read_milestones(member.paths)}
+        for name, milestone in member.points.items():
+            result = results.get(milestone)
             points.append(
                 {
                     "budget": name,
+                    "milestone": milestone,
                     "run": str(member.paths.root),
                     "tokens": budgets[name].planned,
                     "steps": budgets[name].last_step,
                     "content_hash": budgets[name].content_hash,
                     "stream_hash": budgets[name].stream_hash,
-                    "learning_rate": record.get("learning_rate"),
+                    "learning_rate": records[milestone]["learning_rate"] if milestone in records else None,
                     "heldout_loss": result.heldout.means.get("loss") if result else None,
                     "pass_at": result.completions.pass_at if result else None,
                     "tasks": result.completions.tasks if result else None,
@@ -241,10 +244,6 @@ def summarise(base: RunPaths, members: Sequence[Member], mode: Mode) -> dict[str
     summary = {"mode": str(mode), "points": points}
     _replace(members_folder(base) / "sweep.json", json.dumps(summary, indent=1))
     return summary
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def _replace(path: Path, text: str) -> None:

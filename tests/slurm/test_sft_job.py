@@ -147,7 +147,7 @@ def test_a_rank_that_is_killed_ends_the_step_and_the_job_tries_again(slurm_run, 
     victim = MOMENTS.choice(job.rank_processes())
     os.kill(victim, signal.SIGKILL)
     assert job.finish()["Restarts"] == "1"
-    assert "status 137" in job.log(0, "job.log")
+    assert "failed: requeued" in job.log(0, "job.log")
     assert_same_run(job.run, finished)
 
 

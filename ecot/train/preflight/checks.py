@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ecot.data_mix.config import DataConfig, TemplateChoice
+from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.readiness import what_is_not_prepared
 from ecot.data_mix.tokenizer import load_tokenizer
 from ecot.errors import ConfigError, EcotError
@@ -117,6 +118,18 @@ def check_settings(
         )
     if data.budgets[-1].tokens < data.packing.global_batch_tokens:
         yield warning("budgets", "the largest budget is less than one step; lower data.packing.global_batch_tokens")
+
+
+def check_branches_of(train: TrainConfig, plan: PackPlan) -> Iterator[Finding]:
+    """Whether the decays that branch off at milestones have the steps and the rate that they need."""
+    if not train.milestones.decay_tokens:
+        return
+    from ecot.train.course import check_branches  # imports torch, which nothing else here needs
+
+    try:
+        check_branches(train, plan)
+    except ConfigError as error:
+        yield failure("branches", str(error))
 
 
 def check_model(shape: ModelShape, vocabulary: int | None, facts: RunFacts) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,9 +84,12 @@ def examine(
     vocabulary, finding = checks.check_tokenizer(data, paths)
     findings.append(finding)
     findings += checks.check_settings(data, model, train, facts, machine.gpus)
+    if prepared:
+        findings += checks.check_branches_of(train, PackPlan.open(paths.plan))
     shape, found = checks.find_shape(model, vocabulary)
     findings += found
     memory = speed = storage = None
+    branches = len(data.budgets) - 1 if train.milestones.decay_tokens else 0
     if shape is not None:
         findings += checks.check_model(shape, vocabulary, facts)
         size = 2 if model.dtype == "bfloat16" else 4
@@ -93,9 +97,9 @@ def examine(
             memory = estimate_memory(shape, train, size, facts.pack_tokens, machine.gpus)
             limit = machine.memory_bytes or machine.gpu.memory_bytes
             findings.append(checks.check_memory(memory, machine.gpu, limit, train))
-            speed = _speed(shape, facts, machine, machine.gpu, size)
+            speed = _speed(shape, facts, machine, machine.gpu, size, branches * _branch_steps(train, facts))
             findings.append(checks.check_speed(speed))
-        storage = _storage(shape, size, train, facts, len(data.budgets), paths, machine)
+        storage = _storage(shape, size, train, facts, len(data.budgets) + branches, paths, machine)
         findings += checks.check_storage(storage, machine.grace_seconds)
     return Preflight(machine, facts, prepared, shape, memory, speed, storage, tuple(findings))
 
@@ -106,7 +110,13 @@ def _facts(data: DataConfig, paths: RunPaths, prepared: bool) -> RunFacts:
     return planned_facts(PackPlan.open(paths.plan), DocumentStore.open(paths.store / TRAIN))
 
 
-def _speed(shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size: int) -> SpeedEstimate:
+def _branch_steps(train: TrainConfig, facts: RunFacts) -> int:
+    return math.ceil(train.milestones.decay_tokens / (facts.packs_per_step * facts.pack_tokens))
+
+
+def _speed(
+    shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size: int, branch_steps: int
+) -> SpeedEstimate:
     return estimate_speed(
         shape,
         gpu,
@@ -115,6 +125,7 @@ def _speed(shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size:
         mfu=machine.mfu,
         tokens=facts.tokens,
         steps=facts.steps,
+        branch_steps=branch_steps,
         pack_tokens=facts.pack_tokens,
         packs_per_step=facts.packs_per_step,
         document_tokens=facts.document_tokens,

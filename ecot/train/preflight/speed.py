@@ -22,7 +22,7 @@ class SpeedEstimate:
     tokens_per_second_per_gpu: float
     seconds_per_step: float
     train_seconds: float
-    """All steps, without saves."""
+    """All steps, those of branches at milestones too, without saves."""
     compute_seconds_per_pack: float
     communication_seconds_per_pack: float
     """Gathering weights twice and reducing gradients once; hidden behind the computation while it is shorter."""
@@ -48,6 +48,7 @@ def estimate_speed(
     mfu: float,
     tokens: int,
     steps: int,
+    branch_steps: int,
     pack_tokens: int,
     packs_per_step: int,
     document_tokens: float,
@@ -56,7 +57,8 @@ def estimate_speed(
     """Time per step and in all; a step takes as long as its packs were full, since ranks wait for the fullest.
 
     Args:
-        tokens: trained in all, padding not counted.
+        tokens: of the plan, padding not counted.
+        branch_steps: of the decays that branch off at milestones, besides the plan's `steps`.
         document_tokens: as in `flops_per_token`.
     """
     flops = flops_per_token(shape, document_tokens)
@@ -71,7 +73,7 @@ def estimate_speed(
         mfu=mfu,
         tokens_per_second_per_gpu=tokens / (steps * step) / gpus,
         seconds_per_step=step,
-        train_seconds=steps * step,
+        train_seconds=(steps + branch_steps) * step,
         compute_seconds_per_pack=compute,
         communication_seconds_per_pack=communication,
     )
