@@ -97,7 +97,7 @@ print(traces, vars(fork_probe).get('extra'), os.environ.get('LEFT'), sorted(os.l
     assert b"elsewhere" not in second[1]
 
 
-def test_no_trace_of_earlier_inputs_is_left_in_memory(run):
+def test_no_trace_of_earlier_files_is_left_in_memory(run):
     """A child inherits the server's memory, freed pieces included; it may search all of it."""
     search = """
 import ctypes, gc
@@ -125,7 +125,9 @@ print(read, hits)
     secret = secrets.token_bytes(24)
     masked = f"import os\nTAIL = b'more'\nMASKED = {bytes(byte ^ 1 for byte in secret)!r}"
     for size in (1, 50, 2000):
-        run("pass", inputs={"small": secret + b"more", "large": (secret + b"more") * size})
+        files = {"small": secret + b"more", "large": (secret + b"more") * size}
+        result = run("import os; os.rename('large', 'out')", inputs=files, outputs=("small", "out"))
+        assert result.outputs == {"small": files["small"], "out": files["large"]}
     found = run(masked + search).stdout.split()
     assert int(found[0]) >= 10 and found[1] == b"0"
     own = run(f"kept = bytes(bytearray({secret!r} + b'more'))\n" + masked + search).stdout.split()

@@ -28,9 +28,9 @@ def lay_out(files: Mapping[str, memoryview]) -> None:
                 content = content[file.write(content) or 0 :]
 
 
-def collect(names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytes], bool]:
+def collect(names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytearray], bool]:
     """Read those of the named files that are regular; whether all of them fitted."""
-    found: dict[str, bytes] = {}
+    found: dict[str, bytearray] = {}
     room = most_bytes
     for name in names:
         try:
@@ -43,12 +43,21 @@ def collect(names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytes], bo
                 continue
             if status.st_size > room:
                 return found, False
-            with open(descriptor, "rb", closefd=False) as file:
-                found[name] = file.read()
+            found[name] = _content(descriptor, status.st_size)
             room -= status.st_size
         finally:
             os.close(descriptor)
     return found, True
+
+
+def _content(descriptor: int, size: int) -> bytearray:
+    """A file in one buffer, of which there is no second copy that could not be erased."""
+    content = bytearray(size)
+    view = memoryview(content)
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        while view and (num_bytes := file.readinto(view)):
+            view = view[num_bytes:]
+    return content
 
 
 def _open(name: str) -> int:

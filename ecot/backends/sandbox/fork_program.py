@@ -59,13 +59,14 @@ def main(modules: Sequence[str]) -> None:
         reply, outputs = _serve(control, function, header, mapped)
         clean = fork_files.wipe()
         fork_wire.send(control, {**reply, "retired": not clean}, outputs)
+        fork_wire.erase(outputs)
         if not clean:
             return
 
 
 def _serve(
     control: socket.socket, function: Callable[[Any], Any], header: Mapping[str, Any], mapped: int
-) -> tuple[dict[str, Any], dict[str, bytes]]:
+) -> tuple[dict[str, Any], dict[str, bytearray]]:
     """Fork, watch, kill what is left, collect."""
     limits = header["limits"]
     cap = limits["output_bytes"]
@@ -94,7 +95,9 @@ def _serve(
         "late_share": late_share,
         "output_truncated": flooded or not complete,
     }
-    return reply, {**outputs, "/stdout": bytes(pipes[stdout][:cap]), "/stderr": bytes(pipes[stderr][:cap])}
+    for data in pipes.values():
+        del data[cap:]
+    return reply, {**outputs, "/stdout": pipes[stdout], "/stderr": pipes[stderr]}
 
 
 def _run_child(

@@ -17,7 +17,7 @@ _PREFIX = struct.Struct("!QI")
 PREFIX_BYTES = _PREFIX.size
 
 
-def pack(header: Mapping[str, Any], files: Mapping[str, bytes]) -> list[bytes]:
+def pack(header: Mapping[str, Any], files: Mapping[str, bytes | bytearray]) -> list[bytes | bytearray]:
     """The bytes of a message, in pieces."""
     sizes = [[name, len(content)] for name, content in files.items()]
     text = json.dumps({**header, "files": sizes}).encode()
@@ -41,7 +41,7 @@ def unpack(text: bytes | bytearray, body: Buffer) -> tuple[dict[str, Any], dict[
     return header, files
 
 
-def send(connection: socket.socket, header: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+def send(connection: socket.socket, header: Mapping[str, Any], files: Mapping[str, bytes | bytearray]) -> None:
     """Send one message on a blocking socket."""
     for piece in pack(header, files):
         connection.sendall(piece)
@@ -60,8 +60,8 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, memory
     return None if text is None or body is None else unpack(text, memoryview(body))
 
 
-def erase(files: Mapping[str, memoryview]) -> None:
-    """Overwrite what was received: whoever is forked later could search the memory that it inherits for it."""
+def erase(files: Mapping[str, memoryview | bytearray]) -> None:
+    """Overwrite what was received or sent: whoever is forked later could search the memory that it inherits for it."""
     for content in files.values():
         content[:] = bytes(len(content))
 
