@@ -8,8 +8,9 @@ import numpy as np
 
 from ecot.kernels.packing.bins import best_fit_decreasing as best_fit_bins
 
-DOMAIN_WINDOW = 8
-"""Steps among which packs are dealt by domain: their costs are neighbours, so a few steps cost little balance."""
+DOMAIN_WINDOWS = (256, 128, 64, 32, 16, 8)
+"""Steps of neighbouring cost among which packs are dealt by domain: the more, the nearer each step comes to the mixture
+and the less even its packs are. All steps are tried first, and the last of these is taken in any case."""
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
@@ -77,36 +78,50 @@ def document_costs(lengths: np.ndarray, crossover: int) -> np.ndarray:
 
 
 def deal_steps(
-    costs: Sequence[float], packs_per_step: int, seed: Sequence[int], domains: Sequence[int] | None = None
+    costs: Sequence[float],
+    packs_per_step: int,
+    seed: Sequence[int],
+    domains: Sequence[int] | None = None,
+    max_imbalance: float = 1.02,
 ) -> list[list[int]]:
     """Group packs of similar cost into steps, in seeded order.
 
-    With several domains, the packs of `DOMAIN_WINDOW` steps of similar cost are dealt so that each of these steps gets
-    packs of all domains. Within a step the dearest comes first, so that packs which run at the same time on different
-    ranks cost alike. The cheapest packs make up the last step when they do not divide evenly.
+    With several domains, the packs of some steps of similar cost are dealt so that each of these steps gets packs of
+    all domains: of as many steps as `max_imbalance` allows. Within a step the dearest comes first, so that packs which
+    run at the same time on different ranks cost alike. The cheapest packs make up the last step when they do not divide
+    evenly.
 
     Args:
         costs: cost of each pack.
         packs_per_step: P.
         seed: decides the order of the full steps.
         domains: domain index that most tokens of each pack belong to.
+        max_imbalance: cost of a step's dearest pack / mean, on average over steps, up to which domains are mixed.
 
     Returns:
         Steps as lists of pack indices; all but the last are full.
     """
-    dearest_first = np.argsort(-np.asarray(costs), kind="stable")
-    num_full = len(costs) // packs_per_step
-    window = DOMAIN_WINDOW if domains is not None and len(set(domains)) > 1 else 1
-    steps: list[list[int]] = []
-    for begin in range(0, num_full, window):
-        size = min(window, num_full - begin)
-        packs = dearest_first[begin * packs_per_step : (begin + size) * packs_per_step]
-        if domains is not None and size > 1:
-            by_domain = packs[np.argsort(np.asarray(domains)[packs], kind="stable")]
-            columns = by_domain.reshape(packs_per_step, size).T
-            steps += [sorted(column.tolist(), key=lambda pack: (-costs[pack], pack)) for column in columns]
-        else:
-            steps += [packs[start : start + packs_per_step].tolist() for start in range(0, len(packs), packs_per_step)]
-    order = np.random.default_rng(list(seed)).permutation(num_full).tolist()
-    rest = dearest_first[num_full * packs_per_step :].tolist()
-    return [steps[index] for index in order] + ([rest] if rest else [])
+    cost = np.asarray(costs, np.float64)
+    dearest_first = np.argsort(-cost, kind="stable")
+    num_full = len(cost) // packs_per_step
+    full, rest = dearest_first[: num_full * packs_per_step], dearest_first[num_full * packs_per_step :]
+    steps = full.reshape(num_full, packs_per_step)
+    if domains is not None and len(set(domains)) > 1 and num_full > 1:
+        for window in (num_full, *(size for size in DOMAIN_WINDOWS if size < num_full)):
+            mixed = _mix_domains(steps, window, cost, np.asarray(domains))
+            if window == DOMAIN_WINDOWS[-1] or (cost[mixed[:, 0]] / cost[mixed].mean(axis=1)).mean() <= max_imbalance:
+                steps = mixed
+                break
+    order = np.random.default_rng(list(seed)).permutation(num_full)
+    return steps[order].tolist() + ([rest.tolist()] if len(rest) else [])
+
+
+def _mix_domains(steps: np.ndarray, window: int, cost: np.ndarray, domains: np.ndarray) -> np.ndarray:
+    """[steps, P] the same packs; within each window of steps every step gets its share of each domain and cost."""
+    mixed = []
+    for begin in range(0, len(steps), window):
+        packs = steps[begin : begin + window]
+        by_domain = packs.reshape(-1)[np.argsort(domains[packs.reshape(-1)], kind="stable")]
+        columns = by_domain.reshape(packs.shape[1], len(packs)).T
+        mixed.append(np.take_along_axis(columns, np.lexsort((columns, -cost[columns])), axis=1))
+    return np.concatenate(mixed)
