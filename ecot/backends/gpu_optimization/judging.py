@@ -109,7 +109,7 @@ def judge_triton(result: ForkResult, trial: Trial, settings: GpuSettings) -> Exe
     try:
         report = _read_report(result.outputs["report.json"])
         outputs = exchange.unpack(result.outputs["outputs.bin"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         # The job itself writes both, whatever the candidate raises.
         text = "the candidate ended the program before all cases were run\n"
         return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.RUN, text)

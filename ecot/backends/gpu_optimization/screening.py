@@ -21,8 +21,8 @@ _KNOWN_MODULES = frozenset(sys.stdlib_module_names) | frozenset(
 )
 
 _BUILTINS = frozenset(
-    "eval exec compile open __import__ globals locals vars getattr setattr delattr breakpoint input memoryview "
-    "__builtins__ __loader__ __spec__ help".split()
+    "eval exec compile open __import__ globals locals vars getattr setattr delattr breakpoint memoryview "
+    "__builtins__ __loader__ __spec__".split()
 )
 
 _TORCH_MEMBERS = frozenset(

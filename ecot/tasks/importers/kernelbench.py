@@ -97,8 +97,11 @@ def reduce_sizes(code: str, tree: ast.Module, batch_only: bool) -> str:
     lines = code.splitlines(keepends=True)
     places = []
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if batch_only and "batch" not in node.targets[0].id.lower():
+        if isinstance(node, ast.Assign):
+            names = [
+                part.id.lower() for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)
+            ]
+            if batch_only and not any("batch" in name for name in names):
                 continue
             places += [number for number in ast.walk(node.value) if isinstance(number, ast.Constant)]
     for number in sorted(places, key=lambda place: (-place.lineno, -place.col_offset)):

@@ -31,6 +31,14 @@ _ORACLE = """
 _CALLS = []
 
 
+def plain(value):
+    return value.detach().numpy().copy() if isinstance(value, torch.Tensor) else value
+
+
+def tensor(value):
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
 def _record(function):
     def recorded(*args, **kwargs):
         call = {f"arg_{index}": plain(value) for index, value in enumerate(args)}
@@ -64,14 +72,6 @@ def expected(**values):
     found = _ENTRY(*args, **kwargs)
     found = found if isinstance(found, (tuple, list)) else [found]
     return {f"output_{index}": value.detach().numpy() for index, value in enumerate(found)}
-
-
-def plain(value):
-    return value.detach().numpy().copy() if isinstance(value, torch.Tensor) else value
-
-
-def tensor(value):
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 """
 
 

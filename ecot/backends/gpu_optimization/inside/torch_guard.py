@@ -6,9 +6,9 @@ called from; a function mode lets code that says `device="cuda"` run here.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ class OperatorGuard(TorchDispatchMode):
             self._follow(args, result)
         return result
 
-    @contextmanager
+    @contextlib.contextmanager
     def suspend(self) -> Iterator[None]:
         """Let everything through for a while: it is not the candidate who asks."""
         before, self.suspended = self.suspended, True
@@ -136,5 +136,6 @@ def pretend_a_gpu(arch: int) -> None:
     cuda.is_available = lambda: True
     cuda.synchronize = lambda device=None: None
     cuda.current_device = lambda: 0
+    cuda.device = lambda device: contextlib.nullcontext()
     cuda.get_device_properties = lambda device=None: properties
     cuda.get_device_capability = lambda device=None: (arch // 10, arch % 10)
