@@ -94,7 +94,7 @@ class LocalSlurm:
         subprocess.run(["slurmctld"], env=self.environment, check=True)
         for node in NODES:
             self.start_node(node)
-        self.wait_for(lambda: self.call("sinfo", "-h", "-o", "%T %D").strip() == "idle 2", 60, "both nodes are idle")
+        self.wait_for(lambda: self.call("sinfo", "-h", "-o", "%T %D").strip() == "idle 2", 120, "both nodes are idle")
 
     def start_node(self, node):
         (self.state / f"spool.{node}").mkdir(exist_ok=True)
@@ -141,7 +141,7 @@ class LocalSlurm:
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
             time.sleep(every)
 
-    def wait_for_end(self, number, seconds=400):
+    def wait_for_end(self, number, seconds=900):
         """Wait until a job is neither waiting nor running; its last state."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
         self.wait_for(lambda: self.job(number)["JobState"] in over, seconds, f"job {number} ends")
@@ -221,7 +221,7 @@ class SlurmRun:
             assert self.slurm.job(self.number)["JobState"] not in ("COMPLETED", "FAILED"), self.everything_said()
             return any(row["step"] >= step for row in self.run.metrics())
 
-        self.slurm.wait_for(reached, 200, f"step {step}")
+        self.slurm.wait_for(reached, 500, f"step {step}")
 
     def rank_processes(self):
         """Process ids of the ranks: `python -m ecot train`, started by rank.sh."""

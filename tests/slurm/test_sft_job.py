@@ -11,7 +11,7 @@ import torch
 
 from ecot.trajectory_io import write_trajectories
 
-pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.xdist_group("training"), pytest.mark.timeout(2400)]
 
 
 MOMENTS = random.SystemRandom()
@@ -68,7 +68,7 @@ def test_preempted_in_the_middle_of_a_save(slurm, slurm_run, finished):
     job = slurm_run("in_save")
     being_written = job.run.paths.checkpoints / ".checkpoint-6.tmp"
     job.submit()
-    slurm.wait_for(being_written.exists, 200, "a save", every=0.001)
+    slurm.wait_for(being_written.exists, 500, "a save", every=0.001)
     job.preempt()
     assert job.finish()["Restarts"] == "1"
     assert "preempted" in job.log(0, "job.log")
@@ -95,7 +95,7 @@ def test_preempted_in_the_middle_of_an_evaluation(slurm_run, make_trajectory, fi
 def test_preempted_while_it_starts(slurm, slurm_run, finished):
     """Before a rank can catch the signal there is nothing to save, and the job comes back all the same."""
     job = slurm_run("in_start").submit()
-    slurm.wait_for(lambda: "training on" in job.everything_said(), 100, "the ranks are started")
+    slurm.wait_for(lambda: "training on" in job.everything_said(), 300, "the ranks are started")
     time.sleep(MOMENTS.uniform(0, 5))
     job.preempt()
     assert job.finish()["Restarts"] == "1"
@@ -108,7 +108,7 @@ def test_a_node_that_is_lost_gives_the_job_back(slurm, slurm_run, finished):
     job.submit().wait_for_step(4)
     slurm.kill_node("n2")
     try:
-        slurm.wait_for(lambda: slurm.job(job.number)["Restarts"] == "1", 120, "Slurm misses the node")
+        slurm.wait_for(lambda: slurm.job(job.number)["Restarts"] == "1", 300, "Slurm misses the node")
     finally:
         slurm.start_node("n2")
     job.finish()
@@ -122,7 +122,7 @@ def test_a_node_daemon_that_is_killed_and_comes_back_changes_nothing(slurm, slur
     job.submit().wait_for_step(4)
     slurm.kill_daemon("n2")
     try:
-        slurm.wait_for(lambda: "down" in slurm.call("sinfo", "-h", "-n", "n2", "-o", "%T"), 120, "n2 is down")
+        slurm.wait_for(lambda: "down" in slurm.call("sinfo", "-h", "-n", "n2", "-o", "%T"), 300, "n2 is down")
     finally:
         slurm.start_node("n2")
     job.finish()
