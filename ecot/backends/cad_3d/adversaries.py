@@ -150,7 +150,7 @@ _BESIDE_THE_RIGHT_SOLID = {
     "endless_output": ("while True:\n    print('all work and no play makes a dull part')\n", _FLOOD),
     "fills_the_disk": (
         "with open('full', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))\n",
-        _RAISED,
+        _FLOOD,
     ),
     "fills_the_disk_and_goes_on": (
         "try:\n    with open('/tmp/full', 'wb') as file:\n        while True:\n            file.write(bytes(1 << 20))\n"
