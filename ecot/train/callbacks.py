@@ -96,7 +96,17 @@ class MetricsCallback(TrainerCallback):
         row: dict[str, Any] = {"step": state.global_step, "tokens": self.plan.tokens_until(state.global_step), **logs}
         append_row(self.path, row)
         if self.wandb_run is not None:
+            self._log_to_wandb(row)
+
+    def _log_to_wandb(self, row: dict[str, Any]) -> None:
+        """Its own process sends the row; should that process be gone, the JSONL goes on alone."""
+        import wandb
+
+        try:
             self.wandb_run.log(row)
+        except (wandb.Error, OSError) as error:
+            logger.warning("training goes on without wandb (%s); its figures are in %s", error, self.path)
+            self.wandb_run = None
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

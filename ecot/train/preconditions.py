@@ -76,7 +76,9 @@ def check_settings(saved: dict[str, Any], present: dict[str, Any], checkpoint: P
     Raises:
         CheckpointError: the model or the optimizer is another one.
     """
-    changed = [key for key in _flatten(present) if _flatten(saved).get(key) != _flatten(present)[key]]
+    before, now = _flatten(saved), _flatten(present)
+    # An option that is newer than the checkpoint was not set otherwise.
+    changed = [key for key in now if key in before and before[key] != now[key]]
     fatal = [key for key in changed if key.startswith(("model.", "train.betas", "train.epsilon", "train.weight_decay"))]
     if fatal and saved:
         raise CheckpointError(

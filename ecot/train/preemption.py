@@ -9,7 +9,7 @@ import faulthandler
 import signal
 import sys
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -32,10 +32,11 @@ class PreemptionCallback(TrainerCallback):
         self.stopped = False
         """Whether training ended early because of a signal."""
 
-    def install(self) -> None:
-        """Catch the signals; what a rank is doing goes on until the ranks ask each other."""
+    def install(self) -> Self:
+        """Catch the signals; what a rank is doing goes on until the ranks ask each other. Returns itself."""
         for number in SIGNALS:
             signal.signal(number, self._note)
+        return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number

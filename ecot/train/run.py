@@ -74,8 +74,7 @@ def train_rank(
     Raises:
         EcotError: a plan that does not fit the ranks, a damaged or foreign checkpoint, too many skipped steps.
     """
-    preemption = PreemptionCallback()
-    preemption.install()
+    preemption = PreemptionCallback().install()
     rank.export()
     quiet_libraries(rank.rank)
     if not torch.cuda.is_available():
@@ -93,15 +92,16 @@ def train_rank(
     model = model or build_model(source, tokenizer, seed)
 
     ahead = courses(config, plan, paths)
+    uploader = Uploader(config.checkpoint.upload if rank.rank == 0 else None, paths.root)
+    uploader.add_missed([path for course in ahead for path in list_checkpoints(course.paths)])
     found = _next_course(ahead, plan.hash, rank.world_size)
     if found is None:
         logger.info("the plan's %d steps are done; nothing to train", plan.num_steps)
+        uploader.finish()
         return
     course, checkpoint, start = found
     sections = {"model": model_config.model_dump(mode="json"), "train": config.model_dump(mode="json")}
     _tell_start(course, start, checkpoint, rank, sections)
-    uploader = Uploader(config.checkpoint.upload if rank.rank == 0 else None, paths.root)
-    uploader.add_missed([path for each in courses(config, plan, paths) for path in list_checkpoints(each.paths)])
     arguments.max_steps = course.last_step
     trainer = _build_trainer(
         *(model, arguments, tokenizer, config, course, packs, start),

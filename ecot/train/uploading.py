@@ -109,8 +109,7 @@ class Uploader:
 
     def _work(self) -> None:
         while (path := self._waiting.get()) is not None:
-            if not self._abandoned:
-                self._upload(path)
+            self._upload(path)
             with self._lock:
                 self._pending.remove(path)
 
@@ -118,6 +117,8 @@ class Uploader:
         assert self.template is not None
         try:
             with self._lock:
+                if self._abandoned:
+                    return
                 self._process = subprocess.Popen(
                     upload_command(self.template, path),
                     stdin=subprocess.DEVNULL,
