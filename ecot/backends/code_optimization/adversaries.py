@@ -73,7 +73,7 @@ def _system_calls(canary: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
         "map_memory": 9,
         "symlink_out": 88,
     }
-    found = {}
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name, number in numbers.items():
         found[name] = (f"mov eax, {number}\nsyscall", _DENIED)
         # Through a subroutine, since the hidden bytes end with a return.

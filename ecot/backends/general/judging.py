@@ -88,6 +88,12 @@ def _judge_loading(transcript: Transcript, task: Task) -> Execution | None:
 def _judge_end(transcript: Transcript, place: str) -> Execution | None:
     if transcript.ended:
         return None
+    last = transcript.outcomes[-1] if transcript.outcomes else None
+    if isinstance(last, Raised):
+        # After these the runner makes no further call.
+        failed = _judge_exception(last, f"call {len(transcript.outcomes) - 1}", {})
+        if failed.label is not Label.RUNTIME_ERROR:
+            return failed
     text = f"the process ended in {place}, before all calls were made\n"
     return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.RUN, text)
 

@@ -64,9 +64,11 @@ def _cases(job: dict[str, Any]) -> dict[str, Any]:
         if len(calls) > MAX_CALLS:
             raise ValueError(f"more than {MAX_CALLS} calls")
         try:
-            results.append(["result", encode(reference(*copy.deepcopy(arguments)))])
+            result = reference(*copy.deepcopy(arguments))
         except Exception as error:  # noqa: BLE001 the specification asks for it, whatever it is
             results.append(["raised", [type(error).__name__, "", 0]])
+        else:
+            results.append(["result", encode(result)])
     return {"calls": calls, "results": results}
 
 

@@ -128,7 +128,8 @@ def _run(job: dict[str, Any], descriptor: int) -> None:
     if function is None:
         return
     for arguments in job["calls"]:
-        _call(function, decode(arguments), job["file"], channel)
+        if not _call(function, decode(arguments), job["file"], channel):
+            return
     channel.send("end", len(job["calls"]))
 
 
@@ -158,18 +159,20 @@ def _load(file: str, entry: str, channel: _Channel) -> Any:
     return function
 
 
-def _call(function: Any, arguments: tuple[Any, ...], file: str, channel: _Channel) -> None:
+def _call(function: Any, arguments: tuple[Any, ...], file: str, channel: _Channel) -> bool:
+    """Call once and report; False if the process is not to go on."""
     try:
         result = function(*arguments)
     except BaseException as error:  # noqa: BLE001 whatever the candidate raises is its outcome
         channel.send("raised", _describe(error, file))
-        return
+        return isinstance(error, Exception) and not isinstance(error, MemoryError)
     try:
         encoded = encode(result)
     except (UnencodableError, RecursionError) as error:
         channel.send("foreign", str(error))
-        return
+        return True
     channel.send("result", encoded)
+    return True
 
 
 def _describe(error: BaseException, file: str) -> list[Any]:

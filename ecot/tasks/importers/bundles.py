@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ecot.errors import ConfigError, DataError
-from ecot.tasks.importers import kernelbench, rtllm, tritonbench, verilog_eval, verilog_eval_v1
+from ecot.tasks.importers import human_eval, kernelbench, rtllm, tritonbench, verilog_eval, verilog_eval_v1
 from ecot.tasks.importers.source import ImportedTask
 from ecot.tasks.registry import MANIFEST, load_bundle
 
@@ -29,6 +29,11 @@ class ImportFormat:
 FORMATS: Mapping[str, ImportFormat] = {
     format.name: format
     for format in (
+        ImportFormat(
+            "human_eval",
+            "HumanEval: JSONL files with prompt, entry_point, canonical_solution and test",
+            human_eval.read,
+        ),
         ImportFormat(
             "kernelbench", "KernelBench with sizes for a CPU: level1/1_Name.py with class Model", kernelbench.read
         ),
