@@ -146,8 +146,8 @@ async def time_pairs(
 
 
 def student_t95(degrees: int) -> float:
-    """The 97.5% point of Student's t distribution (Abramowitz and Stegun 26.7.5, within 0.002 from 5 degrees on)."""
-    exact = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+    """The 97.5% point of Student's t distribution (Abramowitz and Stegun 26.7.5, within 0.002 from 6 degrees on)."""
+    exact = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
     if degrees in exact:
         return exact[degrees]
     z = 1.959964
