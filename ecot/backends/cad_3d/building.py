@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import linecache
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -70,6 +71,7 @@ def _run(source: str, entry: str, notes: list[dict[str, Any]]) -> Any:
     shown: list[Any] = []
     module.__dict__["show_object"] = lambda shape, *_args, **_options: shown.append(shape)
     module.__dict__["debug"] = lambda *_args, **_options: None
+    owner = os.getpid()
     try:
         exec(code, module.__dict__)
     except SystemExit:
@@ -77,6 +79,9 @@ def _run(source: str, entry: str, notes: list[dict[str, Any]]) -> Any:
             raise NoSolidError(
                 "no_result", f"the script ended by itself before it had set the variable `{entry}`"
             ) from None
+    finally:
+        if os.getpid() != owner:
+            os._exit(0)  # A process that the script forked must not write our files as well.
     if entry in module.__dict__:
         return module.__dict__[entry]
     if shown:
