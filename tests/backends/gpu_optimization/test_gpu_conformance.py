@@ -59,6 +59,7 @@ def failures(results):
     return [result for result in results if result.state is not CheckState.PASSED]
 
 
+@pytest.mark.timeout(1800)  # a hundred and fifty executions, on a machine that may be busy
 def test_triton_candidates_with_all_adversaries(gpu, gpu_tasks, tmp_path):
     canary = tmp_path / "canary"
     attack = make_attack("gpu", canary)
@@ -81,6 +82,7 @@ def test_cuda_adversaries_get_their_labels(gpu, gpu_tasks, tmp_path):
 
 
 @pytest.mark.drill
+@pytest.mark.timeout(1800)
 def test_cuda_candidates_with_all_adversaries(gpu, gpu_tasks, tmp_path):
     canary = tmp_path / "canary"
     attack = cuda_adversaries(gpu_tasks, canary)
