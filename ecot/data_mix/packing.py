@@ -107,11 +107,12 @@ def deal_steps(
     full, rest = dearest_first[: num_full * packs_per_step], dearest_first[num_full * packs_per_step :]
     steps = full.reshape(num_full, packs_per_step)
     if domains is not None and len(set(domains)) > 1 and num_full > 1:
-        for window in (num_full, *(size for size in DOMAIN_WINDOWS if size < num_full)):
+        windows = [num_full, *(size for size in DOMAIN_WINDOWS if size < num_full)]
+        for window in windows:
             mixed = _mix_domains(steps, window, cost, np.asarray(domains))
-            if window == DOMAIN_WINDOWS[-1] or (cost[mixed[:, 0]] / cost[mixed].mean(axis=1)).mean() <= max_imbalance:
-                steps = mixed
+            if window == windows[-1] or (cost[mixed[:, 0]] / cost[mixed].mean(axis=1)).mean() <= max_imbalance:
                 break
+        steps = mixed
     order = np.random.default_rng(list(seed)).permutation(num_full)
     return steps[order].tolist() + ([rest.tolist()] if len(rest) else [])
 
