@@ -99,15 +99,13 @@ def test_a_rewritten_baseline_is_no_copy_but_no_better(run_code, code_tasks):
     assert "(ratio 1.000, at most 0.5)" in execution.diagnostics
 
 
-EARLY = "__attribute__((constructor)) void early(void)"
-
 C_FAILURES = [
     ("void f(int) { return 1", "COMPILATION_ERROR", "syntax", "error: expected"),
     ("#include <string.h>\n", "COMPILATION_ERROR", "syntax", "string.h: No such file or directory"),
     ("int x = undeclared;\n", "COMPILATION_ERROR", "elaboration", "'undeclared' undeclared here"),
     ('int printf(const char *, ...);\nint g(void) { return printf(""); }\n', "COMPILATION_ERROR", "link", "`printf'"),
     (
-        "__attribute__((constructor)) void early(void) {}\n",
+        "int seen;\n__attribute__((constructor)) void early(void) { seen = 1; }\n",
         "PROTOCOL_VIOLATION",
         "sandbox_denial",
         "section .init_array",

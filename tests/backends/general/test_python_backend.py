@@ -129,7 +129,7 @@ def test_environment_files_can_be_imported(python, python_tasks):
 def test_a_broken_reference_is_an_error_of_the_harness(python, python_tasks):
     task = python_tasks["merge_windows"]
     broken = replace(task, reference="def merge_windows(windows):\n    return object()\n")
-    with pytest.raises(ToolError, match="task merge_windows: reference and tests do not run.*object"):
+    with pytest.raises(ToolError, match=r"task merge_windows: reference and tests do not run.*object"):
         asyncio.run(python.execute(broken, task.reference))
 
 
