@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Mapping
 from typing import Any
@@ -133,7 +134,7 @@ def judge_facts(facts: Mapping[str, Any], settings: CadSettings) -> Execution | 
         return geometry_error("invalid", "the solid is invalid: its faces intersect, or do not close a volume")
     if found["volume"] < -_EPSILON_MM3:
         return geometry_error("invalid", "the solid is inside out: its volume is negative")
-    if found["volume"] <= _EPSILON_MM3:
+    if not found["volume"] > _EPSILON_MM3:  # also if it is no number
         return geometry_error("degenerate", "the solid has no volume")
     if found["solids"] != wanted:
         text = f"there are {_count(found['solids'])}, expected {_count(wanted)}"
@@ -193,7 +194,7 @@ def solid_metrics(found: Mapping[str, Any]) -> dict[str, float]:
     metrics["area_mm2"] = _rounded(found["area"])
     if found["smallest_edge"] is not None:
         metrics["smallest_edge_mm"] = float(length(found["smallest_edge"]))
-    return metrics
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _rounded(value: float) -> float:
