@@ -1,12 +1,12 @@
-"""What grouping packs by cost does to gradients: norms of the steps of a plan against those of random steps.
+"""What grouping packs by cost does to gradients: norms of steps of equal cost against those of random steps.
 
     python -m benchmarks.data.gradient_order --out benchmarks/results/gradient_order.json
 
 Packs of similar cost come into one step, so a step might also hold packs of similar content. Here a small model (two
 layers, width 48) is trained for a while on made-up trajectories of four domains, whose words differ and whose lengths
 differ by a factor of nine: the hard case. Then the gradient of every pack is taken at the same weights. A step's
-gradient is the weighted mean of its packs', so one set of gradients serves the plan's steps, those of `max_imbalance:
-10`, which are mixed by domain, and any number of random ones. Deterministic; about a minute on one core.
+gradient is the weighted mean of its packs', so one set of gradients serves the most even steps (`max_domain_deviation:
+1`), steps mixed by domain (0), and any number of random ones. Deterministic; about a minute on one core.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def make_plan(folder: Path, rows: int, tokens: int) -> PreparedData:
             "pack_tokens": PACK,
             "global_batch_tokens": PACK * PACKS_PER_STEP,
             "attention_crossover": 3 * PACK,
+            "max_domain_deviation": 1,
         },
     }
     return prepare(DataConfig.model_validate(values), RunPaths(folder / "run"), seed=1)
@@ -115,7 +116,7 @@ def deal_by_domain(prepared: PreparedData, num_packs: int) -> np.ndarray:
     plan, store = prepared.plan, prepared.train
     packs = [list(pack.documents) for step in range(num_packs // PACKS_PER_STEP) for pack in plan.packs(step)]
     domains = [int(np.bincount(store.domains[pack], weights=store.lengths[pack]).argmax()) for pack in packs]
-    steps = deal_steps(plan.costs[:num_packs].tolist(), PACKS_PER_STEP, [1], domains, max_imbalance=10)
+    steps = deal_steps(plan.costs[:num_packs].tolist(), PACKS_PER_STEP, [1], domains, max_domain_deviation=0)
     return np.array(steps).reshape(-1)
 
 
@@ -144,7 +145,7 @@ def main() -> None:
         balance = prepared.plan.header["balance"]
         mixed_order = deal_by_domain(prepared, len(weights))
     gram = (gradients @ gradients.t()).double().numpy()
-    planned = order_figures(gram, weights, np.arange(len(weights)))
+    even = order_figures(gram, weights, np.arange(len(weights)))
     generator = np.random.default_rng(3)
     orders = [order_figures(gram, weights, generator.permutation(len(weights))) for _ in range(RANDOM_ORDERS)]
     results: dict[str, Any] = {
@@ -153,7 +154,7 @@ def main() -> None:
         "packs_per_step": PACKS_PER_STEP,
         "parameters": gradients.shape[1],
         "balance": balance,
-        "planned": planned,
+        "even": even,
         "mixed by domain": order_figures(gram, weights, mixed_order),
         "random": {
             key: {
@@ -161,11 +162,11 @@ def main() -> None:
                 "p05": float(np.quantile([order[key] for order in orders], 0.05)),
                 "p95": float(np.quantile([order[key] for order in orders], 0.95)),
             }
-            for key in planned
+            for key in even
         },
     }
-    results["variance_ratio"] = planned["norm_variance"] / results["random"]["norm_variance"]["mean"]
-    results["noise_ratio"] = planned["noise"] / results["random"]["noise"]["mean"]
+    results["variance_ratio"] = even["norm_variance"] / results["random"]["norm_variance"]["mean"]
+    results["noise_ratio"] = even["noise"] / results["random"]["noise"]["mean"]
     print(json.dumps({key: value for key, value in results.items() if key != "environment"}, indent=1))
     if options.out:
         write_json(options.out, results)

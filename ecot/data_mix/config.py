@@ -219,9 +219,9 @@ class PackingConfig(Config):
     """Document length in tokens at which attention costs as much as everything linear in the length: parameters /
     (layers x attention width). 99,000 for the 32B of the paper; only the balance of steps depends on it."""
 
-    max_imbalance: float = Field(default=1.02, ge=1)
-    """Cost of a step's dearest pack / mean, on average, up to which steps are mixed by domain. Where domains differ in
-    length, packs of equal cost are of equal domains: more imbalance (1.2) then buys steps of the mixture's shares."""
+    max_domain_deviation: float = Field(default=0.1, gt=0, le=1)
+    """How far a step's domain shares may be from the plan's, on average over steps. Where domains differ in length,
+    packs of equal cost are of equal domains: steps near the mixture then cost balance (1: the most even steps)."""
 
     @model_validator(mode="after")
     def _whole_packs(self) -> Self:

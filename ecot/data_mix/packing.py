@@ -8,9 +8,9 @@ import numpy as np
 
 from ecot.kernels.packing.bins import best_fit_decreasing as best_fit_bins
 
-DOMAIN_WINDOWS = (256, 128, 64, 32, 16, 8)
+DOMAIN_WINDOWS = (8, 16, 32, 64, 128, 256)
 """Steps of neighbouring cost among which packs are dealt by domain: the more, the nearer each step comes to the mixture
-and the less even its packs are. All steps are tried first, and the last of these is taken in any case."""
+and the less even its packs are. Wider ones are tried until steps are near enough, at last all steps together."""
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> list[list[int]]:
@@ -82,21 +82,21 @@ def deal_steps(
     packs_per_step: int,
     seed: Sequence[int],
     domains: Sequence[int] | None = None,
-    max_imbalance: float = 1.02,
+    max_domain_deviation: float = 0.1,
 ) -> list[list[int]]:
     """Group packs of similar cost into steps, in seeded order.
 
     With several domains, the packs of some steps of similar cost are dealt so that each of these steps gets packs of
-    all domains: of as many steps as `max_imbalance` allows. Within a step the dearest comes first, so that packs which
-    run at the same time on different ranks cost alike. The cheapest packs make up the last step when they do not divide
-    evenly.
+    all domains: of as few steps as `max_domain_deviation` allows. Within a step the dearest comes first, so that packs
+    which run at the same time on different ranks cost alike. The cheapest packs make up the last step when they do not
+    divide evenly.
 
     Args:
         costs: cost of each pack.
         packs_per_step: P.
         seed: decides the order of the full steps.
         domains: domain index that most tokens of each pack belong to.
-        max_imbalance: cost of a step's dearest pack / mean, on average over steps, up to which domains are mixed.
+        max_domain_deviation: how far a step's shares of packs may be from those of all, on average over steps.
 
     Returns:
         Steps as lists of pack indices; all but the last are full.
@@ -107,14 +107,19 @@ def deal_steps(
     full, rest = dearest_first[: num_full * packs_per_step], dearest_first[num_full * packs_per_step :]
     steps = full.reshape(num_full, packs_per_step)
     if domains is not None and len(set(domains)) > 1 and num_full > 1:
-        windows = [num_full, *(size for size in DOMAIN_WINDOWS if size < num_full)]
-        for window in windows:
+        for window in [*(size for size in DOMAIN_WINDOWS if size < num_full), num_full]:
             mixed = _mix_domains(steps, window, cost, np.asarray(domains))
-            if window == windows[-1] or (cost[mixed[:, 0]] / cost[mixed].mean(axis=1)).mean() <= max_imbalance:
+            if _domain_deviation(mixed, np.asarray(domains)) <= max_domain_deviation:
                 break
         steps = mixed
     order = np.random.default_rng(list(seed)).permutation(num_full)
     return steps[order].tolist() + ([rest.tolist()] if len(rest) else [])
+
+
+def _domain_deviation(steps: np.ndarray, domains: np.ndarray) -> float:
+    """The largest difference between a domain's share of a step's packs and of all, on average over steps."""
+    shares = np.stack([(domains[steps] == domain).mean(axis=1) for domain in np.unique(domains)], axis=1)
+    return float(np.abs(shares - shares.mean(axis=0)).max(axis=1).mean())
 
 
 def _mix_domains(steps: np.ndarray, window: int, cost: np.ndarray, domains: np.ndarray) -> np.ndarray:

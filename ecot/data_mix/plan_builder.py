@@ -24,7 +24,7 @@ from ecot.data_mix.plan import COUNT_COLUMNS, PLAN_JSON, PLAN_PARQUET, PackPlan,
 from ecot.data_mix.store import DocumentStore
 from ecot.data_mix.store_writer import write_text
 
-FORMAT = "4"
+FORMAT = "5"
 _SCHEMA = pa.schema(
     [
         ("documents", pa.list_(pa.int32())),
@@ -90,7 +90,7 @@ class _Order:
         packs = [begin + pack for pack in packs]
         domains = self.counts(packs).sum(axis=2).argmax(axis=1)  # that most tokens of a pack belong to
         packing, costs = self.packing, self.sums(self.costs, packs).tolist()
-        steps = deal_steps(costs, packing.packs_per_step, seed, domains.tolist(), packing.max_imbalance)
+        steps = deal_steps(costs, packing.packs_per_step, seed, domains.tolist(), packing.max_domain_deviation)
         fillers = packing.packs_per_step - len(steps[-1])
         return [packs[index] for step in steps for index in step] + [np.empty(0, np.int64)] * fillers
 

@@ -101,20 +101,20 @@ def test_steps_of_several_domains_get_packs_of_each():
     assert all(list(costs[step]) == sorted(costs[step], reverse=True) for step in steps)
 
 
-def test_more_imbalance_buys_steps_of_the_mixtures_shares():
+def test_balance_is_given_up_for_steps_of_the_mixtures_shares():
     """Costs that tell the domain: even steps are of one domain, and mixed ones are not even."""
     generator = np.random.default_rng(4)
     domains = generator.choice([0, 1, 2], size=1600)
     costs = 1000 + 100 * domains + generator.normal(0, 5, 1600)
     shares = [np.mean(domains == domain) for domain in range(3)]
 
-    def figures(max_imbalance):
-        steps = deal_steps(costs.tolist(), 16, [1], domains.tolist(), max_imbalance)
+    def figures(max_deviation):
+        steps = deal_steps(costs.tolist(), 16, [1], domains.tolist(), max_deviation)
         assert sorted(index for step in steps for index in step) == list(range(1600))
         even = np.mean([costs[step].max() / costs[step].mean() for step in steps])
         apart = [max(abs(np.mean(domains[step] == d) - shares[d]) for d in range(3)) for step in steps]
         return even, np.mean(apart)
 
-    even, mixed = figures(1.02), figures(1.2)
+    even, mixed = figures(1), figures(0.1)
     assert even[0] < 1.02 and even[1] > 0.5
     assert mixed[0] < 1.2 and mixed[1] < 0.05
