@@ -124,6 +124,7 @@ class MetricsCallback(TrainerCallback):
             self.wandb_run = self._init_wandb(None if chosen else "offline")
         except wandb.Error as error:
             logger.warning("wandb cannot be reached (%s): this run is logged offline; send it with `wandb sync`", error)
+            wandb.teardown()  # its service still holds the run's id
             self.wandb_run = self._init_wandb("offline")
         self.wandb_run.define_metric("tokens")
         self.wandb_run.define_metric("*", step_metric="tokens")
