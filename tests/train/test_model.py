@@ -1,4 +1,4 @@
-"""Existing weights: the family's other name, vocabularies that grow, and loading without holding a model whole."""
+"""Existing weights: the family's other name, and vocabularies that grow."""
 
 import json
 import os
@@ -121,14 +121,7 @@ def test_spare_rows_are_used_and_a_foreign_tokenizer_is_refused(make_weights):
 RANK = Path(__file__).with_name("load_under_zero3.py")
 
 
-def test_no_rank_holds_the_model_while_it_loads_sharded_weights(tmp_path, make_weights):
-    """Two real ranks. Anonymous memory is a rank's own; mapped files are the page cache's, and given back at need."""
-    torch.manual_seed(0)
-    shape = dict(hidden_size=512, intermediate_size=1536, num_hidden_layers=8, vocab_size=1024, head_dim=64)
-    large = LlamaForCausalLM(LlamaConfig(**shape, num_attention_heads=8, num_key_value_heads=8))
-    size = sum(parameter.numel() * 4 for parameter in large.parameters())
-    large.save_pretrained(tmp_path / "large", max_shard_size="12MB")
-    del large
+def test_a_vocabulary_grows_alike_on_all_ranks_under_zero3(tmp_path, make_weights):
     small, original = make_weights(**IQUESTCODER)
     make_tokenizer(98).save_pretrained(tmp_path / "tokenizer")
     with socket.socket() as probe:
@@ -138,12 +131,9 @@ def test_no_rank_holds_the_model_while_it_loads_sharded_weights(tmp_path, make_w
     for rank in range(2):
         environment = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", OMP_NUM_THREADS="1")
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
-        command = [sys.executable, str(RANK), str(tmp_path / "large"), str(small), str(tmp_path / "tokenizer")]
+        command = [sys.executable, str(RANK), str(small), str(tmp_path / "tokenizer")]
         ranks.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     found = [json.loads(process.communicate(timeout=500)[0].splitlines()[-1]) for process in ranks]
-    for result in found:  # half of it is 0.5; the rest is the allocator's and does not grow with the model
-        assert result["kept"] < 0.75 * size, (found, size)
-        assert result["peak"] < 0.9 * size, (found, size)
     assert found[0]["rows"] == found[1]["rows"] == 128
     expected = original.get_output_embeddings().weight.detach()
     head = torch.tensor(found[1]["head"])
