@@ -9,7 +9,7 @@ demo:  ## run the main job for real: execute, synthesise, pack, train, export, e
 
 test:  ## everything but the long drills
 	@scripts/setup.sh $(VENV) dev domains
-	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not drill"
+	$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=25 -m "not drill"
 
 check:  ## lint, format, types
 	@scripts/setup.sh $(VENV) dev
