@@ -167,6 +167,7 @@ def larger_run(new_run, tmp_path_factory):
     settings = {"hidden_size": 256, "intermediate_size": 1024, "num_layers": 4, "num_heads": 8, "head_dim": 32}
     overrides = [f"model.shape.{name}={value}" for name, value in settings.items()]
     overrides += ["model.dtype=bfloat16", "train.zero.bucket_elements=100000", "data.budgets=[{name: a, tokens: 6500}]"]
+    overrides += ["train.schedule.warmup_tokens=1000", "train.schedule.decay_tokens=1000"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(folder / "measured.py"), *run.command(*overrides)[3:]]
     subprocess.run([sys.executable, "-m", "ecot", "plan", *run.command(*overrides)[4:]], check=True, timeout=200)
