@@ -19,6 +19,7 @@ SHARED_BY = {
 """Beginning of a test's path under `tests/` to its group: one worker starts the tools and runs the tasks for all of it."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items):
     # Real training runs take longest and start first, so that both workers end together.
     items.sort(key=lambda item: "tests/train" not in item.nodeid)
