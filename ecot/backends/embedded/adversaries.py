@@ -211,7 +211,8 @@ _CALLING_THE_HOST = {
     "signal_the_parent": ("int kill(int, int); void SysTick_Handler(void) { kill(1, 9); }", _LINK),
     "surviving_child": (
         '#include <stdlib.h>\nvoid SysTick_Handler(void) { system("sleep 1000 & touch CANARY"); }',
-        _LINK,
+        # On the bare device newlib's system() can start nothing; whether it links depends on newlib's version.
+        (*_PASS, *_LINK),
     ),
     "memory_hog": (
         "#include <stdlib.h>\nvoid SysTick_Handler(void) { for (;;) *(volatile char *)malloc(1000); }",
