@@ -16,7 +16,7 @@ SHARED_BY = {
     "tasks/test_importers": "rtl",
     "tasks/test_verilog_eval": "rtl",
 }
-"""Beginning of a test's path under `tests/` to its group: one worker starts the tools and runs the tasks for all of it."""
+"""Beginning of a test's path under `tests/` to its group: one worker starts the tools and runs the tasks for it."""
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own

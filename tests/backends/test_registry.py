@@ -11,7 +11,7 @@ from ecot.errors import ConfigError
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     for make in (lambda: make_backend("modelsim"), lambda: make_attack("modelsim", tmp_path / "canary")):
-        with pytest.raises(ConfigError, match="'modelsim' is unknown; known: .*icarus"):
+        with pytest.raises(ConfigError, match=r"'modelsim' is unknown; known: .*icarus"):
             make()
 
 

@@ -128,9 +128,9 @@ def test_a_source_is_a_folder_of_bundles(write_bundle, tmp_path):
 
 
 def test_sources_that_are_none_say_what_there_is(tmp_path):
-    with pytest.raises(ConfigError, match=r"'builtin:poetry' is unknown; shipped: builtin:chip_design"):
+    with pytest.raises(ConfigError, match=r"'builtin:poetry' is unknown; shipped: builtin:cad_3d, builtin:chip"):
         load_tasks("builtin:poetry")
-    with pytest.raises(ConfigError, match=r"is no folder; give one, or a shipped set: builtin:chip_design"):
+    with pytest.raises(ConfigError, match=r"is no folder; give one, or a shipped set: builtin:cad_3d"):
         load_tasks(str(tmp_path / "absent"))
     with pytest.raises(DataError, match="holds no task bundle"):
         load_tasks(str(tmp_path))
