@@ -166,7 +166,7 @@ def test_what_is_not_in_the_layout_is_named(eval_folder, rtllm_folder, tmp_path)
         import_tasks("rtllm", tmp_path / "absent", out)
     for name in FORMATS:
         (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(DataError, match="holds nothing in the layout of|missing"):
+        with pytest.raises(DataError, match=r"holds nothing in the layout of|missing"):
             import_tasks(name, tmp_path / "empty", out)
     test = next(eval_folder.rglob("*_test.sv"))
     test.write_text(EVAL_TEST.replace("Mismatches:", "Errors:"))
