@@ -40,6 +40,17 @@ class Attack:
     adversaries: tuple[Adversary, ...]
 
 
+def host_task(tasks: Mapping[str, Task], name: str) -> Task:
+    """The task that adversaries are made from.
+
+    Raises:
+        DataError: it is missing.
+    """
+    if name not in tasks:
+        raise DataError(f"the adversarial candidates are made from task {name!r}, which is not among the tasks")
+    return tasks[name]
+
+
 class CheckState(StrEnum):
     """How a check came out."""
 

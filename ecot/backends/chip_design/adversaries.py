@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ecot.backends.conformance import Adversary, Attack
-from ecot.errors import DataError
+from ecot.backends.conformance import Adversary, Attack, host_task
 from ecot.tasks.bundle import Task
 
 HOST_TASK = "sync_fifo"
@@ -33,9 +32,7 @@ def adversaries(tasks: Mapping[str, Task], canary: Path) -> Attack:
     Raises:
         DataError: the task is missing.
     """
-    if HOST_TASK not in tasks:
-        raise DataError(f"the adversarial candidates are made from task {HOST_TASK!r}, which is not among the tasks")
-    task = tasks[HOST_TASK]
+    task = host_task(tasks, HOST_TASK)
     task = replace(task, settings={**task.settings, "run_seconds": 1, "compile_seconds": 1, "memory_mib": 512})
     inserted = {**_ENDING, **_REACHING_OUT, **_REACHING_UP, **_EXHAUSTING, **_HARMLESS}
     found = []

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ecot.backends.conformance import Adversary, Attack
-from ecot.errors import DataError
+from ecot.backends.conformance import Adversary, Attack, host_task
 from ecot.tasks.bundle import Task
 
 HOST_TASK = "merge_windows"
@@ -34,9 +33,7 @@ def adversaries(tasks: Mapping[str, Task], canary: Path) -> Attack:
     Raises:
         DataError: the task is missing.
     """
-    if HOST_TASK not in tasks:
-        raise DataError(f"the adversarial candidates are made from task {HOST_TASK!r}, which is not among the tasks")
-    task = tasks[HOST_TASK]
+    task = host_task(tasks, HOST_TASK)
     task = replace(task, settings={**task.settings, "run_seconds": 1, "memory_mib": 96})
     found = []
     for name, (statements, expected) in {**_ENDING, **_REACHING_OUT, **_EXHAUSTING}.items():

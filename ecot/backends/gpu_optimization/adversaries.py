@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ecot.backends.conformance import Adversary, Attack
-from ecot.errors import DataError
+from ecot.backends.conformance import Adversary, Attack, host_task
 from ecot.tasks.bundle import Task
 
 HOST_TASK = "row_softmax"
@@ -65,9 +64,8 @@ def cuda_adversaries(tasks: Mapping[str, Task], canary: Path) -> Attack:
 
 
 def _host(tasks: Mapping[str, Task], name: str) -> Task:
-    if name not in tasks:
-        raise DataError(f"the adversarial candidates are made from task {name!r}, which is not among the tasks")
-    return replace(tasks[name], settings={**tasks[name].settings, "run_seconds": 1, "memory_mib": 512})
+    task = host_task(tasks, name)
+    return replace(task, settings={**task.settings, "run_seconds": 1, "memory_mib": 512})
 
 
 _CHEATING: Table = {
