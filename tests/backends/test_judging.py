@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecot.backends.cache import CachedBackend, ExecutionCache
-from ecot.backends.chip_design import backend as backend_module
+from ecot.backends.chip_design import icarus as icarus_module
 from ecot.backends.chip_design.harness import make_bench
 from ecot.backends.chip_design.judging import judge_compilation, judge_run
 from ecot.backends.sandbox import Limits, SandboxResult
@@ -80,7 +80,7 @@ def test_a_wall_deadline_is_no_outcome_whatever_the_processor_time(icarus, tasks
     for settings, extra, program in cases:
         task = replace(tasks["alu"], settings={"run_seconds": 1, **settings})
         asyncio.run(icarus.execute(task, task.reference))  # the reference is judged under its own limits
-        monkeypatch.setattr(backend_module, "_limits", lambda cpu, *_: Limits(cpu_seconds=99, wall_seconds=cpu))
+        monkeypatch.setattr(icarus_module, "tool_limits", lambda cpu, *_: Limits(cpu_seconds=99, wall_seconds=cpu))
         with pytest.raises(ToolError, match=f"{program} was stopped after 1 s of real time"):
             asyncio.run(icarus.execute(task, task.reference.replace("endmodule", extra)))
         monkeypatch.undo()

@@ -1,49 +1,59 @@
-"""The chip design backend: screen, compile and simulate with Icarus, then lint with Verilator and build with Yosys."""
+"""The chip design backend: screen, compile and simulate, then lint with Verilator and build with Yosys."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, harness_source, make_bench
-from ecot.backends.chip_design.judging import judge_compilation, judge_run, screen_source
+from ecot.backends.chip_design.harness import harness_source
+from ecot.backends.chip_design.icarus import IcarusSimulator
+from ecot.backends.chip_design.judging import screen_source
 from ecot.backends.chip_design.lint import find_verilator, lint
-from ecot.backends.chip_design.screening import refused_calls, system_calls, unknown_calls
-from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
+from ecot.backends.chip_design.settings import ChipDesignSettings, read_settings
+from ecot.backends.chip_design.simulator import Simulator, SimulatorName
 from ecot.backends.chip_design.synthesis import SynthesisTool, find_yosys, synthesise
-from ecot.backends.chip_design.tool import IcarusTool, find_icarus
+from ecot.backends.chip_design.verilator import VerilatorSimulator
 from ecot.backends.concurrency import Slots, run_all
-from ecot.backends.sandbox import WORK_DIR, Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.backends.sandbox import Sandbox, find_sandbox
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
-COMPILE_FLAGS = ("-g2012",)
-RUN_FLAGS = ("-n",)  # `$stop` ends the simulation instead of waiting for a terminal
-
-_WALL_FACTOR = 6.0
-"""Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
-
 DEFAULT_SECRET = "ecot"
 """Public, so that labels and diagnostics are the same everywhere. See `IcarusBackend.__init__`."""
 
+_SIMULATORS: Mapping[SimulatorName, Callable[[Sandbox, bytes], Simulator]] = {
+    "icarus": IcarusSimulator,
+    "verilator": VerilatorSimulator,
+}
+
 
 class IcarusBackend:
-    """Runs chip design tasks: Icarus Verilog gives the verdict, Yosys can take a PASS back, Verilator adds its view."""
+    """Runs chip design tasks: a simulator gives the verdict, Yosys can take a PASS back, a linter adds its view.
+
+    The simulator is Icarus Verilog, hence the name, or by option Verilator.
+    """
 
     name = "icarus"
     domains = frozenset({Domain.CHIP_DESIGN})
 
     def __init__(
-        self, *, workers: int | None = None, lint: bool = True, synthesis: bool = True, secret: str = DEFAULT_SECRET
+        self,
+        *,
+        workers: int | None = None,
+        simulator: SimulatorName = "icarus",
+        lint: bool = True,
+        synthesis: bool = True,
+        secret: str = DEFAULT_SECRET,
     ) -> None:
         """Find tools and sandbox.
 
         Args:
             workers: executions at once; by default the number of cores that this process may use.
+            simulator: `icarus` or `verilator`; the latter knows two states only and costs seconds of compilation.
             lint: whether Verilator's findings are added to the diagnostics of whatever compiles.
             synthesis: whether Yosys synthesises whatever passes.
             secret: key of testbench names, nonces and stimuli. The default gives the same outcomes everywhere. Set
@@ -51,18 +61,17 @@ class IcarusBackend:
                 a program that computes HMACs of its own text could work out the default's names.
 
         Raises:
-            MissingToolError: Icarus Verilog is not installed, or Verilator or Yosys where it is to be used.
+            MissingToolError: the simulator is not installed, or Verilator or Yosys where it is to be used.
             SandboxError: no sandbox can be had.
         """
-        self._tool: IcarusTool = find_icarus()
         self._sandbox: Sandbox = find_sandbox()
-        self._secret = secret.encode()
+        self._simulator: Simulator = _SIMULATORS[simulator](self._sandbox, secret.encode())
         self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._reference_samples: dict[str, int] = {}
         self._linter = find_verilator() if lint else None
         self._synthesiser = find_yosys() if synthesis else None
         self._reference_is_clean: dict[str, bool] = {}
-        parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(self._secret).hexdigest()]
+        parts = [self._simulator.identity]
         parts += [tool.identity for tool in (self._linter, self._synthesiser) if tool is not None]
         self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
 
@@ -84,7 +93,7 @@ class IcarusBackend:
             samples = await self._samples(task)
             started = time.monotonic()
             execution = screen_source(code) or await self._look_further(
-                task, code, await self._judge(task, code, samples)
+                task, code, await self._simulator.judge(task, code, samples)
             )
             seconds = time.monotonic() - started
         return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
@@ -97,10 +106,10 @@ class IcarusBackend:
         """How many samples the reference's simulation counts; a candidate must reach as many."""
         key = task.hash
         if key not in self._reference_samples:
-            execution = await self._judge(task, task.reference, None)
+            execution = await self._simulator.judge(task, task.reference, None)
             if not execution.passed:
                 raise ToolError(
-                    f"task {task.id}: the reference does not pass on Icarus Verilog {self._tool.version}: "
+                    f"task {task.id}: the reference does not pass on {self._simulator.title}: "
                     f"{execution.label} {execution.subcode}\n{execution.diagnostics}"
                 )
             self._reference_samples[key] = int(execution.metrics["samples"])
@@ -137,63 +146,3 @@ class IcarusBackend:
             return Execution(label, subcode, Stage.SYNTHESIS, text, metrics)
         note = f"not synthesised: {report.problem}\n" if report.problem else ""
         return replace(execution, diagnostics=execution.diagnostics + note, metrics=metrics)
-
-    async def _judge(self, task: Task, code: str, samples: int | None) -> Execution:
-        """Compile and simulate; `samples` is the count to be reached, None while the reference sets it."""
-        settings = read_settings(task)
-        bench = make_bench(task, code, self._secret)
-        compiled = await self._compile(task, code, bench, settings)
-        program = compiled.outputs.get(bench.program)
-        if compiled.exit_code != 0 or program is None:
-            return judge_compilation(compiled, bench, task.entry)
-        calls = system_calls(program.decode("utf-8", "replace"))
-        if refused := refused_calls(calls):
-            text = f"{CANDIDATE_FILE}: error: {', '.join(refused)} may not be used in this environment\n"
-            return Execution(Label.PROTOCOL_VIOLATION, "sandbox_denial", Stage.COMPILE, text)
-        ran = await self._run(bench, program, settings)
-        return judge_run(ran, bench, task.entry, samples, unknown_calls(calls))
-
-    async def _compile(self, task: Task, code: str, bench: Bench, settings: ChipDesignSettings) -> SandboxResult:
-        files = {name: text.encode() for name, text in task.environment.items()}
-        if CANDIDATE_FILE in files:
-            raise DataError(f"task {task.id}: key 'environment': {CANDIDATE_FILE!r} is the candidate's own name")
-        files[bench.file_name] = bench.text.encode()
-        files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
-        base = []
-        if "`" in code:
-            # Only then has the preprocessor anything to say.
-            files[f"{bench.folder}/ivlpp"] = self._tool.preprocessor_wrapper
-            base = [f"-BP{WORK_DIR}/{bench.folder}"]
-        # The testbench first, so that nothing the candidate defines or leaves open reaches it.
-        sources = (bench.file_name, CANDIDATE_FILE)
-        return await self._sandbox.run(
-            SandboxCommand(
-                argv=(self._tool.iverilog, *base, *COMPILE_FLAGS, "-s", bench.top, "-o", bench.program, *sources),
-                inputs=files,
-                outputs=(bench.program,),
-                limits=_limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE),
-                read_only=self._tool.read_only,
-                # Its temporary files name the testbench's file.
-                environment={"TMPDIR": f"{WORK_DIR}/{bench.folder}"},
-            )
-        )
-
-    async def _run(self, bench: Bench, program: bytes, settings: ChipDesignSettings) -> SandboxResult:
-        return await self._sandbox.run(
-            SandboxCommand(
-                argv=(self._tool.vvp, *RUN_FLAGS, bench.program),
-                inputs={bench.program: program},
-                limits=_limits(settings.run_seconds, settings.memory_mib, settings.output_kib * 1024),
-                read_only=self._tool.read_only,
-            )
-        )
-
-
-def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
-    return Limits(
-        cpu_seconds=cpu_seconds,
-        wall_seconds=cpu_seconds * _WALL_FACTOR,
-        memory_bytes=memory_mib * MEBIBYTE,
-        output_bytes=output_bytes,
-        processes=16,
-    )

@@ -106,7 +106,7 @@ def harness_source() -> bytes:
     """What decides an outcome besides the tool: goes into the fingerprint."""
     parts = []
     for package in ("ecot.backends.chip_design", "ecot.backends.sandbox"):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".sv"))]
+        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".sv", ".cpp"))]
         parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
     return b"".join(content for _, content in sorted(parts))
 

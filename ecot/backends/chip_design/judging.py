@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise, tool_line
 from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, TimeUnit
@@ -61,8 +61,21 @@ def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execut
     Raises:
         ToolError: the compiler failed for a reason that is not the candidate's.
     """
-    refuse_broken_run(result, "iverilog")
+    if (stopped := judge_limits(result, "iverilog")) is not None:
+        return stopped
     messages = normalise(result.stderr + result.stdout, bench, entry)
+    if result.exit_code == 0:
+        raise ToolError(f"iverilog ended well but wrote no program: {messages}")
+    return Execution(Label.COMPILATION_ERROR, classify_compilation(messages), Stage.COMPILE, messages)
+
+
+def judge_limits(result: SandboxResult, program: str) -> Execution | None:
+    """The outcome of a compilation that left nothing because it reached a limit; None if it had something to say.
+
+    Raises:
+        ToolError: it failed for a reason that is not the candidate's.
+    """
+    refuse_broken_run(result, program)
     said = result.stderr.splitlines()
     if result.cpu_exhausted or b"CPU time limit exceeded" in said:
         return Execution(Label.TIMEOUT, "compile", Stage.COMPILE, "the compiler was stopped: out of time\n")
@@ -75,15 +88,23 @@ def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execut
         return Execution(
             Label.MEMORY_FAULT, "out_of_memory", Stage.COMPILE, "the compiler was stopped: out of memory\n"
         )
-    if result.exit_code == 0:
-        raise ToolError(f"iverilog ended well but wrote no program: {messages}")
-    if not (result.stderr + result.stdout).strip():
-        raise ToolError(f"iverilog failed without a word (exit code {result.exit_code}, signal {result.signal})")
-    return Execution(Label.COMPILATION_ERROR, classify_compilation(messages), Stage.COMPILE, messages)
+    if result.exit_code != 0 and not (result.stderr + result.stdout).strip():
+        raise ToolError(f"{program} failed without a word (exit code {result.exit_code}, signal {result.signal})")
+    return None
+
+
+Explanation = Callable[[SandboxResult, Bench, str], Execution]
+"""From what the sandbox saw of a simulation without a verdict, its testbench and the candidate's module."""
 
 
 def judge_run(
-    result: SandboxResult, bench: Bench, entry: str, samples: int | None, unknown: Sequence[str]
+    result: SandboxResult,
+    bench: Bench,
+    entry: str,
+    samples: int | None,
+    unknown: Sequence[str],
+    program: str = "vvp",
+    explain: Explanation | None = None,
 ) -> Execution:
     """The outcome of a simulation.
 
@@ -93,11 +114,13 @@ def judge_run(
         entry: the candidate's module.
         samples: how many samples have to be checked; None if this run tells.
         unknown: system tasks of the program that the tool is not expected to know.
+        program: the name of what ran, for errors that are not the candidate's.
+        explain: says why a simulation ended without a verdict; by default as Icarus Verilog tells it.
 
     Raises:
         ToolError: the simulation ended for a reason that is not the candidate's.
     """
-    refuse_broken_run(result, "vvp")
+    refuse_broken_run(result, program)
     text = result.stdout.decode("utf-8", "replace")
     if result.output_truncated:
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, "the simulation was stopped: output flood\n")
@@ -109,7 +132,7 @@ def judge_run(
         return Execution(Label.TIMEOUT, "run", Stage.RUN, "the simulation was stopped: out of time\n")
     verdict = read_verdict(text, bench.nonce)
     if verdict is None or result.exit_code != 0:
-        return _failed_run(result, bench, entry)
+        return (explain or _failed_run)(result, bench, entry)
     if unknown:
         # This version of the tool defines what it should not know; what that does is anyone's guess.
         message = f"{CANDIDATE_FILE}: error: {', '.join(unknown)} may not be used in this environment\n"
@@ -119,15 +142,10 @@ def judge_run(
 
 def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
     """A simulation that ended without a verdict, or badly after it."""
+    if (crashed := judge_crash(result)) is not None:
+        return crashed
     messages = normalise(result.stderr, bench, entry)
     fatal = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if line.startswith("FATAL:")]
-    if b"bad_alloc" in result.stderr or result.memory_exhausted:
-        return Execution(Label.MEMORY_FAULT, "out_of_memory", Stage.RUN, "the simulation was stopped: out of memory\n")
-    if result.signal is not None:
-        if result.signal != signal.SIGSEGV:
-            return Execution(Label.RUNTIME_ERROR, "", Stage.RUN, f"the simulator died of signal {result.signal}\n")
-        text = "the simulator crashed: unbounded recursion, or a combinational loop without delay\n"
-        return Execution(Label.MEMORY_FAULT, "segv", Stage.RUN, text)
     if "is not defined by any module" in messages:
         return Execution(Label.RUNTIME_ERROR, "undefined_task", Stage.RUN, messages)
     if fatal and result.exit_code != 0:
@@ -135,6 +153,23 @@ def _failed_run(result: SandboxResult, bench: Bench, entry: str) -> Execution:
         return Execution(Label.RUNTIME_ERROR, "assertion", Stage.RUN, text)
     if result.exit_code != 0:
         return Execution(Label.RUNTIME_ERROR, "", Stage.RUN, messages or f"exit code {result.exit_code}\n")
+    return ended_early()
+
+
+def judge_crash(result: SandboxResult) -> Execution | None:
+    """The outcome of a simulation that ran out of memory or died of a signal; None if it ended by itself."""
+    if b"bad_alloc" in result.stderr or result.memory_exhausted:
+        return Execution(Label.MEMORY_FAULT, "out_of_memory", Stage.RUN, "the simulation was stopped: out of memory\n")
+    if result.signal is None:
+        return None
+    if result.signal != signal.SIGSEGV:
+        return Execution(Label.RUNTIME_ERROR, "", Stage.RUN, f"the simulator died of signal {result.signal}\n")
+    text = "the simulator crashed: unbounded recursion, or a combinational loop without delay\n"
+    return Execution(Label.MEMORY_FAULT, "segv", Stage.RUN, text)
+
+
+def ended_early() -> Execution:
+    """The outcome of a simulation that ended well without a verdict."""
     text = "the simulation ended before all checks were done ($finish or $stop in the candidate)\n"
     return Execution(Label.PROTOCOL_VIOLATION, "early_finish", Stage.RUN, text)
 

@@ -40,8 +40,11 @@ class LintTool:
         return f"verilator {self.version} {content[:16]} {' '.join(FLAGS)}"
 
 
-def find_verilator() -> LintTool:
+def find_verilator(instead: str = "switch the backend's option `lint` off") -> LintTool:
     """Find Verilator: the packaged one, or another by `VERILATOR_ROOT`.
+
+    Args:
+        instead: how to do without, for the error's message.
 
     Raises:
         MissingToolError: there is none; the message says how to get it.
@@ -51,8 +54,8 @@ def find_verilator() -> LintTool:
     root = Path(named) if named else Path("/usr/share/verilator")
     if program is None or not Path(program).is_file() or not root.is_dir():
         raise MissingToolError(
-            "verilator is not installed; get it with `apt install verilator`, point VERILATOR_ROOT to one, or switch "
-            "the backend's option `lint` off"
+            "verilator is not installed; get it with `apt install verilator`, point VERILATOR_ROOT to one, or "
+            f"{instead}"
         )
     return LintTool(program, root, output_of([program, "--version"], r"Verilator (\S+)"))
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ecot.backends.chip_design.simulator import SimulatorName
 from ecot.backends.conformance import Attack
 from ecot.backends.protocol import Backend
 from ecot.config import Config
@@ -18,6 +19,8 @@ class Options(Config):
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Executions at once; as many as there are cores without it."""
+    simulator: SimulatorName = "icarus"
+    """What gives the verdict: `icarus`, or `verilator`, which knows no `x` and compiles for seconds."""
     lint: Annotated[bool, Field(strict=True)] = True
     """Whether Verilator's findings stand beside the outcome of what compiles."""
     synthesis: Annotated[bool, Field(strict=True)] = True

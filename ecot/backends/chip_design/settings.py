@@ -18,6 +18,8 @@ class ChipDesignSettings(Config):
     """Processor time of the compiler, seconds."""
     run_seconds: int = Field(3, gt=0)
     """Processor time of the simulation, seconds."""
+    build_seconds: int = Field(60, gt=0)
+    """Processor time of the C++ compiler, seconds; for simulation by Verilator only."""
     synthesis: bool = True
     """Whether a candidate that passes must also be free of latches and loops, as far as the reference is."""
     synthesis_seconds: int = Field(20, gt=0)
