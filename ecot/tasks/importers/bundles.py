@@ -11,7 +11,15 @@ from typing import Any
 import yaml
 
 from ecot.errors import ConfigError, DataError
-from ecot.tasks.importers import human_eval, kernelbench, rtllm, tritonbench, verilog_eval, verilog_eval_v1
+from ecot.tasks.importers import (
+    human_eval,
+    kernelbench,
+    realbench,
+    rtllm,
+    tritonbench,
+    verilog_eval,
+    verilog_eval_v1,
+)
 from ecot.tasks.importers.source import ImportedTask
 from ecot.tasks.registry import MANIFEST, load_bundle
 
@@ -38,6 +46,12 @@ FORMATS: Mapping[str, ImportFormat] = {
             "kernelbench", "KernelBench with sizes for a CPU: level1/1_Name.py with class Model", kernelbench.read
         ),
         ImportFormat("kernelbench_full", "KernelBench with its own sizes", kernelbench.read_full),
+        ImportFormat(
+            "realbench",
+            "RealBench, decrypted: system/module/module.md and system/module/verification/module_{ref,stimulus_gen,"
+            "testbench,top}.sv",
+            realbench.read,
+        ),
         ImportFormat("rtllm", "RTLLM 2.0: folders with design_description.txt, testbench.v, verified_*.v", rtllm.read),
         ImportFormat(
             "tritonbench", "TritonBench-T: TritonBench_T_v1/name.py and TritonBench_T_v1.jsonl", tritonbench.read
@@ -104,8 +118,13 @@ def _write(folder: Path, task: ImportedTask) -> None:
         "hidden": list(task.hidden),
         "settings": dict(task.settings),
     }
+    if task.environment:
+        manifest["environment"] = list(task.environment)
+    files = {task.reference[0]: task.reference[1], **task.hidden, **task.environment}
+    if len(files) != 1 + len(task.hidden) + len(task.environment):
+        raise DataError(f"task {task.name}: two of its files have one name: {', '.join(sorted(files))}")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {task.reference[0]: task.reference[1], **task.hidden}.items():
+    for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110)
     (folder / MANIFEST).write_text(text, "utf-8")

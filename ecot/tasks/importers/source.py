@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class ImportedTask:
     tags: tuple[str, ...]
     settings: Mapping[str, Any]
     """What the backend needs besides."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """File name to text: what a candidate is built with and may see."""
 
 
 def read_text(path: Path) -> str:
