@@ -70,6 +70,7 @@ def write_store(folder: Path, documents: int, mean: int) -> None:
             "tokens": tokens,
             "runs": runs_of.astype(np.int32),
             "repeated": zeros,
+            "added": tokens,
             "straddling": zeros,
             **dict(zip(("prompt", "thinking", "answer", "observation"), by_kind, strict=True)),
             "digest": [row.tobytes() for row in generator.integers(0, 256, size=(number, 16), dtype=np.uint8)],

@@ -48,6 +48,11 @@ def plan(
         if prepared.summary[title]:
             console.print(_ledger_table(title, prepared.summary[title]["ledger"]))
     plan_summary = prepared.summary["plan"]
+    if section.past_thinking == "expand":
+        tokens, kept = (prepared.summary["train"][name] for name in ("tokens", "kept"))
+        console.print(
+            f"past_thinking: expand takes {tokens / kept:.2f} times the tokens of keep: {tokens:,}, not {kept:,}"
+        )
     console.print(_budget_table(plan_summary["budgets"]))
     console.print(_token_table(plan_summary["budgets"][-1]))
     console.print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,8 @@ class NewDocument:
     """Whether turns of it were left out for its length."""
     repeated: int
     """Tokens at its beginning that the trajectory's previous document begins with as well."""
+    added: int
+    """Tokens that it adds to one document of the same turns in which all thoughts are kept."""
 
     def digest(self, trajectory: Trajectory) -> bytes:
         """16 bytes over what training sees: ids, runs, and the outcomes and domain that loss rules and groups use."""
@@ -134,10 +136,23 @@ class DocumentMaker:
         except DataError as error:
             return error
         documents, previous = [], np.empty(0, np.int32)
-        for _, code in kept:
-            documents.append(NewDocument(code, cut, _common_prefix(previous, code.ids)))
+        for (_, code), added in zip(kept, self._added(trajectory.messages, kept), strict=True):
+            documents.append(NewDocument(code, cut, _common_prefix(previous, code.ids), added))
             previous = code.ids
         return Tokenised(tuple(documents), lost, removed, self._unanswered(trajectory.messages) if kept else ())
+
+    def _added(self, messages: Sequence[Message], kept: Sequence[_Made]) -> Iterator[int]:
+        """`NewDocument.added` of each document. Expanded ones hold earlier turns again, without their thoughts."""
+        turns = [index for index, message in enumerate(messages) if message.role is Role.ASSISTANT]
+        thoughts: dict[int, int] = {}
+        so_far = 0
+        for rendering, code in kept:
+            length = len(code.ids) + sum(thoughts.get(index, 0) for index in rendering.removed_thoughts)
+            yield max(0, length - so_far)
+            if self.renderer.past_thinking is PastThinking.EXPAND:
+                own = turns[max(run.attempt for run in code.runs) - 1]
+                thoughts[own] = count_tokens(code.runs, [Kind.THINKING])
+                so_far = max(so_far, length)
 
     def _leave_out(self, messages: Sequence[Message], short: list[_Made]) -> list[_Made]:
         """`over_long: drop` and `cut_turns`, for a trajectory of which only some documents are short enough."""

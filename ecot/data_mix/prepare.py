@@ -169,7 +169,7 @@ def _summarise_budget(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarise_store(store: DocumentStore) -> dict[str, Any]:
-    """Documents, tokens per kind, repeated tokens and the account of a store."""
+    """Documents, tokens per kind, repeated tokens, those that `keep` would take, and the account of a store."""
     counts = store.kind_counts.sum(axis=0).tolist()
     kinds = dict(zip(("prompt", "thinking", "answer", "observation"), counts, strict=True))
     return {
@@ -178,6 +178,7 @@ def summarise_store(store: DocumentStore) -> dict[str, Any]:
         "supervised": kinds["thinking"] + kinds["answer"],
         "by_kind": kinds,
         "repeated": int(store.repeated.sum()),
+        "kept": store.kept_tokens,
         "straddling": int(store.straddling.sum()),
         "samples": store.manifest["samples"],
         "ledger": store.ledger.to_json(),

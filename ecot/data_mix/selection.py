@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ecot.data_mix.decontamination import Decontamination
-from ecot.data_mix.domain_caps import Kept, over_cap
+from ecot.data_mix.domain_caps import CappedRows
 from ecot.data_mix.filter_config import FilterConfig
 from ecot.data_mix.filters import Candidate, ExactDuplicates, LabelFilter, LengthBounds, RowFilter, VerdictFilter
 from ecot.data_mix.groups import DOMAINS
@@ -86,9 +87,9 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
             for line, candidate, _ in _candidates(shards):
                 if not line["problem"]:
                     each.survey(candidate)
-    capped: list[_Passed] = []
+    capped = CappedRows(filters.domain_tokens)
     places: dict[tuple[str, str], str] = {}
-    for line, candidate, first in _candidates(shards):
+    for number, (line, candidate, first) in enumerate(_candidates(shards)):
         domain = DOMAINS[line["domain"]] if line["domain"] >= 0 else None
         tally = Tally(1, line["documents"], line["tokens"], line["supervised"])
         lost = Tally(1, line["lost_documents"], line["lost_tokens"], line["lost_supervised"])
@@ -115,41 +116,36 @@ def select(shards: Sequence[Path], filters: FilterConfig, decode: Callable[[Sequ
             continue
         for each in active:
             each.remember(candidate)
-        row = _Passed(line, domain, range(first, first + line["documents"]))
         if domain in filters.domain_tokens:
-            capped.append(row)
+            capped.add(number, line["key"], domain, line["tokens"])
         else:
-            _keep(selection, row)
-    _cap(selection, capped, filters.domain_tokens)
+            _keep(selection, line, domain, first)
+    if capped:
+        _cap(selection, capped, shards)
     return selection
 
 
-class _Passed(NamedTuple):
-    """A row that all filters let through."""
-
-    line: Mapping[str, Any]
-    domain: Domain | None
-    documents: range
-
-
-def _cap(selection: Selection, rows: Sequence[_Passed], caps: Mapping[Domain, int]) -> None:
-    """Keep as many rows of the domains with a cap as it lets through."""
-    removed = set(over_cap([Kept(row.line["key"], row.domain, row.line["tokens"]) for row in rows], caps))
-    for index, row in enumerate(rows):
-        if index not in removed:
-            _keep(selection, row)
+def _cap(selection: Selection, capped: CappedRows, shards: Sequence[Path]) -> None:
+    """Go through the rows once more and keep as many of the domains with a cap as it lets through."""
+    fates = capped.fates()
+    awaited = next(fates, None)
+    for number, (line, _, first) in enumerate(_candidates(shards)):
+        if awaited is None or number != awaited[0]:
             continue
-        line, domain = row.line, row.domain
-        assert domain is not None
-        tally = Tally(1, line["documents"], line["tokens"], line["supervised"])
-        selection.ledger.record(Fate.LEFT_OUT, domain, tally, "domain_cap")
-        _sample(selection, "domain_cap", f"{line['place']}: {domain} has its {caps[domain]} tokens")
-    if rows:
-        selection.kept = array("q", sorted(selection.kept))
+        domain = DOMAINS[line["domain"]]
+        if awaited[1]:
+            _keep(selection, line, domain, first)
+        else:
+            tally = Tally(1, line["documents"], line["tokens"], line["supervised"])
+            selection.ledger.record(Fate.LEFT_OUT, domain, tally, "domain_cap")
+            _sample(selection, "domain_cap", f"{line['place']}: {domain} has its {capped.caps[domain]} tokens")
+        awaited = next(fates, None)
+    selection.kept = array("q", np.sort(selection.kept).tobytes())
 
 
-def _keep(selection: Selection, row: _Passed) -> None:
-    line, domain, ledger = row.line, row.domain, selection.ledger
+def _keep(selection: Selection, line: Mapping[str, Any], domain: Domain | None, first: int) -> None:
+    """Keep a row, whose documents are counted from `first`."""
+    ledger = selection.ledger
     ledger.record(Fate.KEPT, domain, Tally(1, line["documents"], line["tokens"], line["supervised"]))
     if line["lost_tokens"]:
         lost = Tally(1, line["lost_documents"], line["lost_tokens"], line["lost_supervised"])
@@ -163,7 +159,7 @@ def _keep(selection: Selection, row: _Passed) -> None:
         reason = f"thought:{edit['name']}"
         ledger.record(Fate.CUT, domain, Tally(1, 0, edit["tokens"], edit["tokens"]), reason)
         _sample(selection, reason, f"{line['place']}: {edit['sample']!r}")
-    selection.kept.extend(row.documents)
+    selection.kept.extend(range(first, first + line["documents"]))
 
 
 def check_refused(ledger: Ledger, max_refused: float, sidecar: Path) -> None:

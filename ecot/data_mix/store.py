@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),
         ("runs", pa.int32()),
         ("repeated", pa.int32()),
+        ("added", pa.int32()),
         ("straddling", pa.int32()),
         ("prompt", pa.int32()),
         ("thinking", pa.int32()),
@@ -266,6 +267,11 @@ class DocumentStore:
     def kind_counts(self) -> np.ndarray:
         """[documents, 4] int64 tokens of each kind (prompt, thinking, answer, observation)."""
         return np.stack([self._column(kind) for kind in ("prompt", "thinking", "answer", "observation")], axis=1)
+
+    @property
+    def kept_tokens(self) -> int:
+        """The tokens that `past_thinking: keep` would take for the same turns, each in one document only."""
+        return int(self._column("added").sum())
 
     def digests(self) -> list[bytes]:
         """16 bytes over each document's ids, runs, domain, verdict and attempt labels."""

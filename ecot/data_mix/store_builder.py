@@ -33,7 +33,7 @@ from ecot.errors import DataError
 from ecot.progress import Progress
 
 logger = logging.getLogger(__name__)
-FORMAT = "7"
+FORMAT = "8"
 """Raise when documents, their digests, or what filters keep, would change for unchanged inputs."""
 PARALLEL_BYTES = 32 << 20
 """Sources smaller than this are tokenised by one process: starting more takes longer than the work."""

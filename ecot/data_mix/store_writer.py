@@ -51,6 +51,7 @@ def _metadata(row: Row, document: NewDocument) -> dict[str, Any]:
         "tokens": len(document.encoded.ids),
         "runs": len(runs),
         "repeated": document.repeated,
+        "added": document.added,
         "straddling": document.encoded.straddling,
         "prompt": count_tokens(runs, [Kind.PROMPT]),
         "thinking": count_tokens(runs, [Kind.THINKING]),

@@ -13,6 +13,7 @@ from ecot.errors import ConfigError
 from ecot.kernels.attention import register_attention
 from ecot.train.config import LlamaShape, ModelConfig
 from ecot.train.model_families import read_model_config
+from ecot.train.weights import load_weights
 
 
 def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -22,20 +23,17 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerBase, seed: i
     ranks; DeepSpeed shards it afterwards. That is meant for models that fit.
 
     Raises:
-        ConfigError: the weights are of a family that cannot be loaded, or the tokenizer has too many tokens for them.
+        ConfigError: the weights are of a family that cannot be loaded or are not whole, or the tokenizer has too many
+            tokens for them.
     """
     register_attention()
-    dtype = getattr(torch, config.dtype)
     if config.shape is None:
-        assert config.path is not None
-        stored = read_model_config(config.path)
-        model = AutoModelForCausalLM.from_pretrained(
-            config.path, config=stored, dtype=dtype, attn_implementation=config.attention
-        )
+        model = load_weights(config)
         _grow_vocabulary(model, tokenizer, config)
     else:
         torch.manual_seed(seed)
         llama = llama_config(config.shape, tokenizer, config.pad_vocabulary_to)
+        dtype = getattr(torch, config.dtype)
         model = AutoModelForCausalLM.from_config(llama, dtype=dtype, attn_implementation=config.attention)
     return model
 

@@ -10,7 +10,7 @@ from ecot.data_mix.preview import counts_line
 from ecot.data_mix.store_builder import StoreBuilder
 from ecot.progress import no_progress
 from ecot.segments import Kind
-from ecot.trajectories import TurnKind
+from ecot.trajectories import Role, TurnKind
 from ecot.trajectory_io import write_trajectories
 
 
@@ -52,6 +52,14 @@ def test_what_the_tools_said_last_has_a_line_where_it_is_left_out(build, traject
     assert lines(kept, Fate.CUT) == {}
     answered = [t for t in rows if len(t.attempts) == 1]
     assert len(build(answered, **options)) == len(answered)
+
+
+def test_what_expanding_costs_against_keeping_is_known(build, trajectories):
+    rows = trajectories[:20]
+    asked = [replace(t, messages=t.messages[:-1]) if t.messages[-1].role is Role.OBSERVATION else t for t in rows]
+    kept, expanded = build(asked), build(rows, past_thinking="expand")
+    assert expanded.kept_tokens == kept.kept_tokens == kept.lengths.sum()
+    assert expanded.lengths.sum() > 1.2 * expanded.kept_tokens
 
 
 def test_a_preview_counts_the_attempts_that_a_cut_document_holds(build, make_trajectory):

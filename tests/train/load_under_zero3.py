@@ -1,7 +1,12 @@
-"""A rank of test_model.py: WEIGHTS TOKENIZER. Prints the head that grew while it was sharded."""
+"""A rank of test_model.py: WEIGHTS TOKENIZER LARGE.
+
+Prints the head that grew while it was sharded, and how far memory of its own rose while it loaded the large model.
+"""
 
 import json
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -13,7 +18,30 @@ from ecot.train.distributed import use_gloo_alone
 from ecot.train.model import build_model
 
 
-def main(small: str, tokenizer_path: str) -> None:
+def own_bytes() -> int:
+    """Memory of this process that no file stands behind."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem")))
+
+
+def rise(action: Callable[[], object]) -> int:
+    """Bytes by which memory rose at most, looked at every millisecond."""
+    before, done, seen = own_bytes(), threading.Event(), []
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            seen.append(own_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = action()
+    done.set()
+    watcher.join()
+    assert result is not None
+    return max(*seen, own_bytes()) - before
+
+
+def main(small: str, tokenizer_path: str, large: str) -> None:
     use_gloo_alone()
     import deepspeed
 
@@ -25,7 +53,8 @@ def main(small: str, tokenizer_path: str) -> None:
     with deepspeed.zero.GatheredParameters([head]):
         values = head.detach().tolist()
     assert arguments.deepspeed
-    print(json.dumps({"rows": grown.config.vocab_size, "head": values}), flush=True)
+    risen = rise(lambda: build_model(ModelConfig(path=large, dtype="float32"), tokenizer, 0))
+    print(json.dumps({"rows": grown.config.vocab_size, "head": values, "risen": risen}), flush=True)
 
 
 if __name__ == "__main__":

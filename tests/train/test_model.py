@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -94,6 +96,41 @@ def test_options_that_llama_lacks_are_refused(make_weights, option):
         load(folder, make_tokenizer(90))
 
 
+def rewrite(folder, change):
+    """Change the tensors of a folder, in one file afterwards."""
+    tensors = {}
+    for path in folder.glob("*.safetensors"):
+        tensors |= load_file(path)
+        path.unlink()
+    (folder / "model.safetensors.index.json").unlink()
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+NORM = "model.layers.1.input_layernorm.weight"
+BIAS = "model.layers.0.mlp.bias"
+WRONG_WEIGHTS = {
+    "missing": (lambda tensors: tensors.pop(NORM), rf"lacks {NORM}, which would be trained from random values"),
+    "more": (lambda tensors: tensors.update({BIAS: torch.ones(3)}), f"holds {BIAS}, for which LlamaForCausalLM has no"),
+    "shape": (lambda tensors: tensors.update({NORM: torch.ones(3)}), rf"config.json: {NORM} is \[3\], not \[32\]"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_WEIGHTS)
+def test_weights_that_are_not_the_models_are_refused(make_weights, case):
+    folder, _ = make_weights()
+    change, message = WRONG_WEIGHTS[case]
+    rewrite(folder, change)
+    with pytest.raises(ConfigError, match=message):
+        load(folder, make_tokenizer(90))
+
+
+def test_tensors_that_models_compute_may_be_stored(make_weights):
+    folder, original = make_weights()
+    rewrite(folder, lambda tensors: tensors.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}))
+    assert torch.equal(load(folder, make_tokenizer(90)).lm_head.weight, original.lm_head.weight)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("tied", [False, True])
 def test_new_tokens_begin_as_the_mean_and_move_no_other_logit(make_weights, tied, tmp_path):
@@ -121,8 +158,11 @@ def test_spare_rows_are_used_and_a_foreign_tokenizer_is_refused(make_weights):
 RANK = Path(__file__).with_name("load_under_zero3.py")
 
 
-def test_a_vocabulary_grows_alike_on_all_ranks_under_zero3(tmp_path, make_weights):
+def test_a_vocabulary_grows_alike_and_no_rank_holds_the_model_under_zero3(tmp_path, make_weights):
     small, original = make_weights(**IQUESTCODER)
+    shape = {"hidden_size": 512, "intermediate_size": 1408, "num_attention_heads": 8, "num_key_value_heads": 2}
+    large = LlamaForCausalLM(LlamaConfig(vocab_size=128, num_hidden_layers=24, **shape))
+    large.save_pretrained(tmp_path / "large", max_shard_size="20MB")
     make_tokenizer(98).save_pretrained(tmp_path / "tokenizer")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -131,7 +171,7 @@ def test_a_vocabulary_grows_alike_on_all_ranks_under_zero3(tmp_path, make_weight
     for rank in range(2):
         environment = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", OMP_NUM_THREADS="1")
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
-        command = [sys.executable, str(RANK), str(small), str(tmp_path / "tokenizer")]
+        command = [sys.executable, str(RANK), str(small), str(tmp_path / "tokenizer"), str(tmp_path / "large")]
         ranks.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     found = [json.loads(process.communicate(timeout=500)[0].splitlines()[-1]) for process in ranks]
     assert found[0]["rows"] == found[1]["rows"] == 128
@@ -139,3 +179,7 @@ def test_a_vocabulary_grows_alike_on_all_ranks_under_zero3(tmp_path, make_weight
     head = torch.tensor(found[1]["head"])
     assert torch.equal(head[:96], expected)
     torch.testing.assert_close(head[96:], expected.mean(dim=0).expand(32, -1))
+    whole = sum(4 * parameter.numel() for parameter in large.parameters())
+    assert whole > 240e6
+    assert all(0.4 * whole < rank["risen"] < 0.75 * whole for rank in found), "half of it, and some room"
+    shutil.rmtree(tmp_path / "large")
