@@ -20,10 +20,10 @@ from ecot.backends.chip_design.verilator_messages import judge_messages, runtime
 from ecot.backends.chip_design.verilator_source import (
     ambiguity,
     input_ports,
-    plain_text,
     reachable_text,
     refusals,
-    without_stops,
+    with_batch_calls,
+    without_comments,
 )
 from ecot.backends.sandbox import WORK_DIR, Sandbox, SandboxCommand, SandboxResult
 from ecot.errors import ToolError
@@ -34,7 +34,7 @@ _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Werror-MODDUP")
 _PROBE_FLAGS = ("--lint-only", "--timing", *_WARNINGS)
 TRANSLATE_FLAGS = (
     # Loops of the testbench that are written out make most of the C++ and so of the cost.
-    *("--cc", "--timing", "--assert", "--output-split", "0", "--unroll-stmts", "1"),
+    *("--cc", "--timing", "--output-split", "0", "--unroll-stmts", "1"),
     # Two states: what was never written gets a value from the seed, so that reading it shows.
     *("--x-assign", "unique", "--x-initial", "unique"),
     *_WARNINGS,
@@ -88,9 +88,11 @@ class VerilatorSimulator:
 
     async def screen(self, task: Task, code: str, bench: Bench, settings: ChipDesignSettings) -> str | Execution:
         """The text of a candidate that may be built, preprocessed; or the outcome of one that may not."""
-        plain = plain_text(code.encode("utf-8", "replace").decode("utf-8"))
+        # Verilator drops carriage returns before it looks for the end of a comment or a string.
+        plain = code.encode("utf-8", "replace").decode("utf-8").replace("\r", "")
         if problem := ambiguity(plain):
             return syntax_error(*problem)
+        plain = without_comments(plain)
         text = await self._preprocess(task, plain, bench, settings) if "`" in plain else plain
         if isinstance(text, Execution):
             return text
@@ -106,7 +108,7 @@ class VerilatorSimulator:
         if refused:
             said = f"{CANDIDATE_FILE}: error: {', '.join(refused)} may not be used in this environment\n"
             return Execution(Label.PROTOCOL_VIOLATION, "sandbox_denial", Stage.COMPILE, said)
-        return without_stops(text)
+        return with_batch_calls(text)
 
     async def _preprocess(self, task: Task, text: str, bench: Bench, settings: ChipDesignSettings) -> str | Execution:
         """The text with its macros and inclusions carried out, the testbench out of sight."""

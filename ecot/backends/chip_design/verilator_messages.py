@@ -14,12 +14,12 @@ _CLOSING = re.compile(r"Exiting due to|Cannot continue|This may be because there
 _ADVICE = re.compile(r"\s+: \.\.\. (Suggested alternative: .*)")
 _SYNTAX = re.compile(
     r"syntax error|[Uu]nterminated|EOF in|Define or directive not defined|Cannot find include file|"
-    r"Missing verilog\.l rule|Illegal character|Expecting|Bad hex|`\w+ with no |`ifdef|`else|`endif|Define passed|"
-    r"Recursive `define|Macro |No `|Number is missing|Unexpected|too many ', but"
+    r"Missing verilog\.l rule|Illegal (?:base )?character|Expecting define|Bad hex|`\w+ with no |`ifdef|`else|`endif|"
+    r"Define passed|Recursive `define|Macro |No `|Number is missing|Unexpected|too many ', but"
 )
 _CRASH = re.compile(r"Internal Error|internal fault|Assertion `.*' failed|parser stack overflow|memory exhausted")
 _UNSUPPORTED = re.compile(r"Unsupported|unsupported|not supported")
-_RUNTIME = re.compile(r"(?:%|runtime: )((?:Fatal|Error|[A-Z]).*)")
+_RUNTIME = re.compile(r"(?:%Error: |%Fatal: |runtime: )(.*)")
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ def _hide(text: str, bench: Bench) -> str:
 
 
 def runtime_text(raw: bytes, bench: Bench, entry: str) -> str:
-    """The first message of a simulation's runtime, the candidate's instance called by the name of its module."""
-    for line in raw.decode("utf-8", "replace").splitlines():
-        if match := _RUNTIME.search(line):
-            text = re.sub(rf"\b{bench.top}\.\w+{bench.suffix}\b", entry, match[1])
-            return f"{_hide(text, bench)}\n"
-    return ""
+    """The last message of a simulation's runtime, the candidate's instance called by the name of its module."""
+    found = _RUNTIME.findall(raw.decode("utf-8", "replace"))
+    if not found:
+        return ""
+    text = re.sub(rf"\b{bench.top}\.\w+{bench.suffix}\b", entry, found[-1])
+    return f"{_hide(text, bench)}\n"

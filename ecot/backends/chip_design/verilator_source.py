@@ -28,13 +28,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"(?<!\\)\n")
 
 
-def plain_text(code: str) -> str:
-    """The candidate without comments and carriage returns; lines and columns stay.
-
-    Comments may hold commands (`/*verilator public*/`), and Verilator drops carriage returns before it looks for the
-    end of a comment or a string.
-    """
-    return "".join(_without_comment(token) for token in tokenise(code.replace("\r", "")))
+def without_comments(text: str) -> str:
+    """Blanks in place of comments, which may hold commands (`/*verilator public*/`); lines and columns stay."""
+    return "".join(_without_comment(token) for token in tokenise(text))
 
 
 def _without_comment(token: Token) -> str:
@@ -57,17 +53,16 @@ def ambiguity(text: str) -> tuple[int, str] | None:
 
 
 def _token_problem(token: Token) -> str:
+    if token.kind is TokenKind.COMMENT:
+        unterminated = token.text.startswith("/*") and not token.text.endswith("*/")
+        return "syntax error: unterminated comment" if unterminated else ""
     if match := _CONTROL.search(token.text):
         return f"syntax error: control character {ord(match[0]):#04x}"
     if token.kind is TokenKind.STRING:
         if token.text == '"' or not token.text.endswith('"') or _LINE_BREAK.search(token.text):
             return "syntax error: unterminated string"
         return ""
-    if token.kind is TokenKind.COMMENT and token.text.startswith("/*") and not token.text.endswith("*/"):
-        return "syntax error: unterminated comment"
-    if token.kind is not TokenKind.COMMENT and not token.text.isascii():
-        return "syntax error: a character outside ASCII"
-    return ""
+    return "" if token.text.isascii() else "syntax error: a character outside ASCII"
 
 
 def refusals(text: str) -> list[str]:
@@ -141,9 +136,15 @@ def _split_modules(text: str) -> tuple[dict[str, list[_Place]], set[str]]:
     return modules, outside | inside if start >= 0 else outside
 
 
-def without_stops(text: str) -> str:
-    """`$stop` as `$finish`: the simulation ends, as it does where nobody is at the terminal."""
-    return "".join("$finish" if token.text == "$stop" else token.text for token in tokenise(text))
+_REPLACED = {
+    "$stop": "$finish",  # as where nobody is at the terminal
+    "$error": "$warning",  # both print and go on; for Verilator the former ends the simulation, as `$fatal` does
+}
+
+
+def with_batch_calls(text: str) -> str:
+    """System tasks that Verilator takes otherwise than a simulator in a batch run, replaced by what they do there."""
+    return "".join(_REPLACED.get(token.text, token.text) for token in tokenise(text))
 
 
 def input_ports(reference: str, module: str, header: frozenset[str]) -> list[str]:

@@ -9,17 +9,17 @@ from ecot.backends.chip_design.verilator_messages import judge_messages
 from ecot.backends.chip_design.verilator_source import (
     ambiguity,
     input_ports,
-    plain_text,
     reachable_text,
     refusals,
-    without_stops,
+    with_batch_calls,
+    without_comments,
 )
 from ecot.outcomes import Label
 
 
 def test_comments_vanish_and_everything_else_keeps_its_place():
     code = 'wire a; /*verilator public*/ wire b; // verilator lint_off WIDTH\ninitial $display("/*no//comment*/");\n'
-    plain = plain_text(code)
+    plain = without_comments(code)
     assert len(plain) == len(code) and plain.count("\n") == 2
     assert plain.index("wire b") == code.index("wire b")
     assert "verilator" not in plain and '"/*no//comment*/"' in plain
@@ -35,7 +35,7 @@ def test_comments_vanish_and_everything_else_keeps_its_place():
     ],
 )
 def test_code_in_c_is_seen_whatever_hides_it(code):
-    assert any(name.startswith("$c") for name in refusals(plain_text(code)))
+    assert any(name.startswith("$c") for name in refusals(without_comments(code.replace("\r", ""))))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_could_be_read_in_two_ways_is_a_syntax_error(text, place):
 def test_ordinary_text_is_not_ambiguous(tasks):
     assert ambiguity('initial $display("gr\u00f6\u00dfer \\" ", "x"); // gr\u00f6\u00dfer\n/* \u2265\n */') is None
     for task in tasks.values():
-        assert ambiguity(plain_text(task.reference)) is None and refusals(plain_text(task.reference)) == []
+        assert ambiguity(task.reference) is None and refusals(without_comments(task.reference)) == []
 
 
 def test_only_what_is_built_counts():
@@ -108,10 +108,9 @@ def test_only_what_is_built_counts():
     assert "$dumpvars" in refusals(reachable_text(text + "bind alu tb t ();", "alu"))
 
 
-def test_a_stop_becomes_a_finish():
-    assert (
-        without_stops('initial begin $stop; $display("$stop"); end') == 'initial begin $finish; $display("$stop"); end'
-    )
+def test_batch_calls_stand_in_for_interactive_ones():
+    source = 'initial begin $stop; $error("$stop $error"); $fatal; end // $stop'
+    assert with_batch_calls(source) == 'initial begin $finish; $warning("$stop $error"); $fatal; end // $stop'
 
 
 def test_the_inputs_of_every_reference_are_found(tasks):
