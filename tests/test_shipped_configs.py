@@ -36,7 +36,8 @@ def test_budgets_batch_and_schedule_are_those_of_the_study(path):
 def test_every_hyper_parameter_is_written_down(path):
     written = yaml.safe_load(path.read_text("utf-8"))
     config = load_run_config(path, [])
-    for name in ("learning_rate betas epsilon weight_decay max_grad_norm max_skipped activation_checkpointing").split():
+    names = "learning_rate betas epsilon weight_decay max_grad_norm max_skipped activation_checkpointing sequence_ranks"
+    for name in names.split():
         assert name in written["train"], name
     for name in ("schedule", "loss", "zero", "checkpoint"):
         assert_complete(getattr(config.train, name), written["train"][name])

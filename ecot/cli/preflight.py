@@ -20,7 +20,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
 def preflight(
     config_path: ConfigPath,
     overrides: Overrides = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Data ranks, one per GPU.")] = 64,
+    gpus: Annotated[int, typer.Option(min=1, help="Ranks, one per GPU.")] = 64,
     gpu: Annotated[str, typer.Option(help="h100, h200, a100 ...; `auto` asks nvidia-smi; `cpu`: no GPU.")] = "h100",
     gpus_per_node: Annotated[int, typer.Option(min=1)] = 8,
     gpu_memory: Annotated[float | None, typer.Option(help="Usable GiB of one GPU, if not the data sheet's.")] = None,

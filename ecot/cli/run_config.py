@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from ecot.eval.config import EvalConfig
 from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
 from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.layout import check_model
 
 SectionT = TypeVar("SectionT")
 
@@ -51,6 +52,12 @@ class RunConfig(Config):
         if not isinstance(loss, dict):
             return values
         return {**values, "train": {**train, "loss": {"observation": 1.0, **loss}}}
+
+    @model_validator(mode="after")
+    def _sequence_ranks_suit_the_model(self) -> Self:
+        if self.model is not None:
+            check_model(self.model, self.train.sequence_ranks)
+        return self
 
     @property
     def paths(self) -> RunPaths:

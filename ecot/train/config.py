@@ -230,6 +230,9 @@ class TrainConfig(Config):
     the packing kernels, otherwise on the host. The results are equal to the bit."""
     activation_checkpointing: bool = True
     """Recompute activations in backward."""
+    sequence_ranks: int = Field(default=1, ge=1)
+    """Ranks that share each pack (DeepSpeed Ulysses): their activations shrink, the packs of a step go to fewer data
+    ranks. It must divide the number of ranks and suit the heads of the model; the loss does not depend on it."""
     max_skipped: int = Field(default=10, ge=0)
     """Steps with a gradient that is not finite that a run may skip before it stops."""
     watchdog_seconds: float = Field(default=3600.0, ge=0)
@@ -243,6 +246,15 @@ class TrainConfig(Config):
     `ecot train --copy-only`; each is read there instead where it is found."""
     loader_workers: int = Field(default=1, ge=0)
     """Processes per rank that collate packs."""
+
+    @model_validator(mode="after")
+    def _sequence_ranks_share_packs(self) -> Self:
+        if self.sequence_ranks > 1 and self.layout != "packed":
+            raise ValueError(
+                f"layout: {self.layout} cannot be split over sequence_ranks: {self.sequence_ranks}; set layout: packed "
+                "or sequence_ranks: 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _branches_leave_a_stable_rate(self) -> Self:

@@ -9,36 +9,38 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ecot.data_mix.batch import Collator
+from ecot.data_mix.batch import Collator, Shard
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.spans import SpanCollator
 from ecot.kernels.linear_cross_entropy import ScoredRows
+from ecot.train.layout import RankLayout
 
 
 class RankPacks(Dataset[dict[str, Any]]):
     """The micro-batches of one rank over the whole plan: item `step * accumulation + k` is its k-th pack of a step.
 
-    Beside the model's inputs each holds `weight_sum`, the sum of its rows' weights. With `on_device` its rows are made
-    by `ecot.data_mix.spans.expand_inputs` once it is there.
+    The collator cuts this rank's stretch out of each. Beside the model's inputs each holds `weight_sum`, the sum of its
+    rows' weights. With `on_device` its rows are made by `ecot.data_mix.spans.expand_inputs` once it is there.
     """
 
     def __init__(
-        self, plan: PackPlan, collator: Collator, rank: int, num_ranks: int, *, on_device: bool = False
+        self, plan: PackPlan, collator: Collator, layout: RankLayout, rank: int, *, on_device: bool = False
     ) -> None:
-        plan.check_ranks(num_ranks)
+        plan.check_ranks(layout.data_ranks)
+        assert collator.shard == Shard(layout.sequence_rank(rank), layout.sequence_ranks)
         self.plan = plan
         self.collator = collator
         self.spans = SpanCollator(collator) if on_device else None
+        self.layout = layout
         self.rank = rank
-        self.num_ranks = num_ranks
-        self.accumulation = plan.packs_per_step // num_ranks
+        self.accumulation = layout.accumulation
 
     def __len__(self) -> int:
         return self.plan.num_steps * self.accumulation
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, turn = divmod(index, self.accumulation)
-        pack = self.plan.packs(step)[self.rank + turn * self.num_ranks]
+        pack = self.plan.packs(step)[self.layout.data_rank(self.rank) + turn * self.layout.data_ranks]
         if self.spans is not None:
             spans = self.spans(pack)
             return spans.to_inputs() | {"weight_sum": spans.weight_sum}

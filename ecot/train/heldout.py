@@ -20,11 +20,12 @@ class HeldoutScorer:
     """Scores the first documents of the held-out store, its packs dealt over the ranks.
 
     Args:
-        collator: over the held-out store.
+        collator: over the held-out store; under sequence parallelism it cuts out this rank's stretch of a pack.
         pack_tokens: tokens scored at once.
         max_documents: how many documents are scored.
-        rank: this rank.
-        num_ranks: ranks that share the packs; each makes as many forwards, since ZeRO-3 gathers weights collectively.
+        rank: this data rank.
+        num_ranks: data ranks, which share the packs; all make as many forwards, since ZeRO-3 gathers weights
+            collectively.
         interrupted: asked before each pack, by all ranks alike; scoring is given up once it says yes.
     """
 

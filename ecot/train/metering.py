@@ -13,6 +13,7 @@ from transformers import PretrainedConfig
 
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
+from ecot.train.layout import RankLayout
 from ecot.train.preflight.gpus import GPUS, name_of
 
 CLOCK = frozenset({"tokens_per_second", "tokens_per_second_per_gpu", "mfu", "data_wait_share", "step_time_imbalance"})
@@ -62,7 +63,7 @@ class Meter:
     Args:
         plan: what the steps hold.
         store: lengths of its documents.
-        num_ranks: data ranks.
+        layout: how the ranks share its packs.
         peak: FLOP/s of one rank, or None: then no MFU.
         clock: seconds.
     """
@@ -71,11 +72,11 @@ class Meter:
         self,
         plan: PackPlan,
         store: DocumentStore,
-        num_ranks: int,
+        layout: RankLayout,
         peak: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.plan, self.store, self.num_ranks, self.peak, self.clock = plan, store, num_ranks, peak, clock
+        self.plan, self.store, self.layout, self.peak, self.clock = plan, store, layout, peak, clock
         self.workload: Workload | None = None
         self._began = self._seconds = self._waited = 0.0
         self._steps = 0
@@ -112,7 +113,7 @@ class Meter:
         rate = tokens / max(seconds.max().item(), 1e-9)
         row = {
             "tokens_per_second": rate,
-            "tokens_per_second_per_gpu": rate / self.num_ranks,
+            "tokens_per_second_per_gpu": rate / self.layout.world_size,
             "data_wait_share": (waited / seconds.clamp(min=1e-9)).max().item(),
             "step_time_imbalance": (seconds.max() / seconds.mean().clamp(min=1e-9)).item(),
             "planned_imbalance": self._planned_imbalance(range(step - steps, step)),
@@ -120,7 +121,7 @@ class Meter:
         }
         if self.peak is not None and self.workload is not None:
             flops = self.workload.flops(self._squares(range(step - steps, step)), tokens)
-            row["mfu"] = flops / max(seconds.max().item(), 1e-9) / (self.peak * self.num_ranks)
+            row["mfu"] = flops / max(seconds.max().item(), 1e-9) / (self.peak * self.layout.world_size)
         return row
 
     def _squares(self, steps: range) -> int:
@@ -130,7 +131,7 @@ class Meter:
     def _planned_imbalance(self, steps: range) -> float:
         """Cost of the dearest rank / mean, with ranks waiting for each other after every micro-batch."""
         first, last = steps.start * self.plan.packs_per_step, steps.stop * self.plan.packs_per_step
-        costs = self.plan.costs[first:last].reshape(-1, self.num_ranks)
+        costs = self.plan.costs[first:last].reshape(-1, self.layout.data_ranks)
         return float(costs.max(axis=1).sum() / max(costs.mean(axis=1).sum(), 1e-9))
 
 

@@ -13,6 +13,8 @@ from ecot.data_mix.store import DocumentStore
 from ecot.errors import CheckpointError, ConfigError, PlanError
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.course import check_branches
+from ecot.train.layout import RankLayout, check_heads, check_model, find_layout
+from ecot.train.model_families import read_model_config
 from ecot.train.uploading import upload_command
 
 logger = logging.getLogger(__name__)
@@ -33,24 +35,31 @@ def count_local_ranks(wanted: int) -> int:
     return wanted or gpus or 1
 
 
-def check_run(model: ModelConfig, config: TrainConfig, plan: PackPlan, store: DocumentStore, num_ranks: int) -> None:
-    """Refuse what cannot train.
+def check_run(
+    model: ModelConfig, config: TrainConfig, plan: PackPlan, store: DocumentStore, num_ranks: int
+) -> RankLayout:
+    """Refuse what cannot train, and say how the ranks share the packs.
 
     Raises:
-        PlanError: the plan belongs to another store, or its packs do not divide by the ranks.
-        ConfigError: weights that are not there, a schedule longer than the run, a loss that cannot run here.
+        PlanError: the plan belongs to another store.
+        ConfigError: ranks that do not divide the packs or the heads, weights that are not there, a schedule longer than
+            the run, a loss that cannot run here.
     """
     if plan.store_key != store.key:
         raise PlanError(
             f"the plan was made for another store ({plan.store_key[:12]}, not {store.key[:12]}): `ecot plan`"
         )
-    plan.check_ranks(num_ranks)
+    layout = find_layout(num_ranks, config.sequence_ranks, plan.packs_per_step, plan.pack_tokens)
     if (
         model.path is not None
         and model.path.startswith(("/", "."))
         and not (Path(model.path) / "config.json").is_file()
     ):
         raise ConfigError(f"model.path: {model.path} holds no config.json; name a folder of Hugging Face weights")
+    check_model(model, config.sequence_ranks)
+    if model.path is not None and config.sequence_ranks > 1:
+        stored = read_model_config(model.path)
+        check_heads(stored.num_attention_heads, stored.num_key_value_heads, config.sequence_ranks)
     schedule = config.schedule
     total = plan.num_steps * plan.packs_per_step * plan.pack_tokens
     if schedule.warmup_tokens + schedule.decay_tokens > total:
@@ -68,6 +77,7 @@ def check_run(model: ModelConfig, config: TrainConfig, plan: PackPlan, store: Do
         )
     if config.loss.impl == "liger" and not torch.cuda.is_available():
         raise ConfigError("train.loss.impl: liger needs a GPU; choose ecot, torch or trl here")
+    return layout
 
 
 def check_settings(saved: dict[str, Any], present: dict[str, Any], checkpoint: Path) -> None:

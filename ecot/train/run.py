@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig
 
-from ecot.data_mix.batch import Collator
+from ecot.data_mix.batch import Collator, Shard
 from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.spans import expands_on_device
@@ -38,6 +38,7 @@ from ecot.train.distributed import RankEnvironment, restart_process, use_gloo_al
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
 from ecot.train.heldout import HeldoutScorer
+from ecot.train.layout import RankLayout
 from ecot.train.local_copy import nearest, nearest_weights
 from ecot.train.metering import Meter, peak_flops
 from ecot.train.model import build_model
@@ -46,6 +47,7 @@ from ecot.train.preemption import PreemptionCallback, WatchdogCallback
 from ecot.train.saving import Saver
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
+from ecot.train.ulysses import attend_across, sequence_group
 from ecot.train.uploading import Uploader
 
 logger = logging.getLogger(__name__)
@@ -81,16 +83,16 @@ def train_rank(
         use_gloo_alone()
     local = config.local_copy
     plan, store = PackPlan.open(nearest(local, paths.plan)), DocumentStore.open(nearest(local, paths.store) / "train")
-    check_run(model_config, config, plan, store, rank.world_size)
+    layout = check_run(model_config, config, plan, store, rank.world_size)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    on_device = expands_on_device(config.expand, config.layout, torch.cuda.is_available())
-    packs = RankPacks(plan, _collator(config, store, tokenizer), rank.rank, rank.world_size, on_device=on_device)
+    packs = _rank_packs(config, plan, store, tokenizer, layout, rank.rank)
     # A fresh model is built before the trainer's arguments switch transformers to sharded construction.
     source = nearest_weights(local, model_config)
     model = build_model(source, tokenizer, seed) if model_config.shape else None
     arguments = trainer_arguments(config, model_config, paths, seed, packs.accumulation)
     model = model or build_model(source, tokenizer, seed)
-
+    if layout.sequence_ranks > 1:
+        attend_across(model, sequence_group(layout.sequence_ranks))
     ahead = courses(config, plan, paths)
     uploader = Uploader(config.checkpoint.upload if rank.rank == 0 else None, paths.root)
     uploader.add_missed([path for course in ahead for path in list_checkpoints(course.paths)])
@@ -111,6 +113,21 @@ def train_rank(
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _leave(ahead, trainer, preemption, uploader)
+
+
+def _rank_packs(
+    config: TrainConfig,
+    plan: PackPlan,
+    store: DocumentStore,
+    tokenizer: PreTrainedTokenizerBase,
+    layout: RankLayout,
+    rank: int,
+) -> RankPacks:
+    """What this rank trains on; the first one says how all share the packs."""
+    logger.info("%s", layout)
+    on_device = expands_on_device(config.expand, config.layout, torch.cuda.is_available())
+    shard = Shard(layout.sequence_rank(rank), layout.sequence_ranks)
+    return RankPacks(plan, _collator(config, store, tokenizer, shard), layout, rank, on_device=on_device)
 
 
 def _leave(ahead: list[Course], trainer: EcotTrainer, preemption: PreemptionCallback, uploader: Uploader) -> None:
@@ -187,7 +204,7 @@ def _build_trainer(
         save=Saver(course, plan, tokenizer, skips, uploader, config.checkpoint.keep, run_id, settings["sections"]),
         on_skip=functools.partial(skips.record, first_rank=packs.rank == 0),
         start=start,
-        meter=Meter(plan, packs.collator.store, packs.num_ranks, peak_flops(config.tracking.peak_flops)),
+        meter=Meter(plan, packs.collator.store, packs.layout, peak_flops(config.tracking.peak_flops)),
         heldout=_heldout(config, packs, tokenizer, preemption, plan_callback),
         loss=config.loss,
         callbacks=[
@@ -218,17 +235,18 @@ def _heldout(
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     store = DocumentStore.open(packs.collator.store.folder.parent / "heldout")
     scorer = HeldoutScorer(
-        _collator(config, store, tokenizer),
+        _collator(config, store, tokenizer, packs.collator.shard),
         packs.plan.pack_tokens,
         config.heldout.max_documents,
-        packs.rank,
-        packs.num_ranks,
+        packs.layout.data_rank(packs.rank),
+        packs.layout.data_ranks,
         interrupted=lambda: preemption.poll(device),
     )
     return lambda engine, step: scorer(engine, device) if plan_callback.scores_heldout(step) else {}
 
 
-def _collator(config: TrainConfig, store: DocumentStore, tokenizer: PreTrainedTokenizerBase) -> Collator:
+def _collator(config: TrainConfig, store: DocumentStore, tokenizer: PreTrainedTokenizerBase, shard: Shard) -> Collator:
     monitor = {Kind.OBSERVATION} if config.loss.monitor_observations else set()
     weights = LossWeights(config.loss.by_kind, config.loss.rules)
-    return Collator(store, weights, monitor=monitor, pad_id=tokenizer.pad_token_id or 0, layout=config.layout)
+    pad_id = tokenizer.pad_token_id or 0
+    return Collator(store, weights, monitor=monitor, pad_id=pad_id, layout=config.layout, shard=shard)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -160,6 +161,25 @@ class TinyRun:
         lines = self.paths.metrics.read_text().split("\n")[:-1]
         return [{k: v for k, v in json.loads(line).items() if k not in CLOCK} for line in lines]
 
+    def assert_follows(self, other: "TinyRun", rtol: float) -> None:
+        """Loss and gradient norm of every step agree with another run's."""
+        rows, expected = self.metrics(), other.metrics()
+        assert len(rows) == len(expected) > 0
+        for row, reference in zip(rows, expected, strict=True):
+            for name in ("loss", "grad_norm", "loss/thinking", "loss/answer", "loss/observation"):
+                assert math.isclose(row[name], reference[name], rel_tol=rtol), (row["step"], name)
+
+    def assert_weights_follow(self, other: "TinyRun", milestone: str) -> None:
+        """All but a few in a thousand within rounding, and those far within a step of the optimizer (1e-2).
+
+        Where a first gradient is as small as Adam's epsilon, its rounding is a part of a step.
+        """
+        weights = self.weights(milestone)
+        for name, expected in other.weights(milestone).items():
+            difference = (weights[name] - expected).abs()
+            assert difference.max() < 1e-4, name
+            assert (difference > 1e-6 + 1e-5 * expected.abs()).float().mean() < 5e-3, name
+
     def weights(self, milestone: str) -> dict:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
@@ -210,6 +230,14 @@ def finished(new_run):
     run = new_run("finished")
     run.train()
     return run
+
+
+@pytest.fixture(scope="session")
+def shared(new_run):
+    """An uninterrupted run whose two ranks share every pack, and what it printed."""
+    run = new_run("shared")
+    overrides = ("sequence_ranks=2", "activation_checkpointing=true", "heldout.every_steps=100")
+    return run, run.train(*(f"train.{override}" for override in overrides))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ecot.data_mix.plan import Pack
+from ecot.train.layout import RankLayout
 from ecot.train.metering import CLOCK, Meter, Workload, peak_flops, workload_of
 from ecot.train.preflight.shape import shape_from_weights
 from ecot.train.preflight.speed import flops_per_token
@@ -46,7 +47,7 @@ class Plan:
 def test_figures_of_a_row():
     times = iter([0.0, 1.0, 4.0, 10.0, 10.5, 16.0])  # per step: begin, data, end
     store = SimpleNamespace(lengths=np.full(7, 50))
-    meter = Meter(Plan(), store, 2, peak=1000.0, clock=lambda: next(times))
+    meter = Meter(Plan(), store, RankLayout(2, 1, 4), peak=1000.0, clock=lambda: next(times))
     meter.workload = Workload(per_token=2.0, per_pair=0.01)
     for _ in range(2):
         meter.begin_step()

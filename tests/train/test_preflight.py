@@ -70,9 +70,38 @@ def test_states_shrink_with_ranks_and_activations_with_packs(tmp_path):
     assert states == pytest.approx(22 * parameters / 64, rel=1e-6)
 
 
+def test_sequence_ranks_share_activations_and_not_states(tmp_path):
+    long = ["data.packing.pack_tokens=131072"]
+    alone = look(SFT_32B, long, root=tmp_path)
+    shared = look(SFT_32B, [*long, "train.sequence_ranks=4"], root=tmp_path)
+    assert levels(alone)["ranks"] is Level.FAILURE, "16 packs, 64 data ranks"
+    assert "or train.sequence_ranks: 4" in messages(alone, "ranks")
+    assert messages(shared, "ranks") == "16 packs a step = 16 data ranks x 1 accumulated, 4 sequence ranks each"
+    assert (shared.layout.data_ranks, shared.layout.accumulation) == (16, 1)
+    parts, whole = shared.memory.parts, alone.memory.parts
+    for name in ("weights", "optimizer states", "gradients", "gathered layers", "reduction buffers"):
+        assert parts[name] == whole[name]
+    for name in ("kept activations", "backward of one layer"):
+        assert parts[name] == whole[name] / 4
+    # bf16 q, k, v of 40 + 2 x 8 heads of 128, sent and received; beyond its share a layer keeps its output twice
+    assert parts["exchange of heads"] == 2 * 2 * 131_072 // 4 * 56 * 128
+    more = 2 * 131_072 // 4 * 40 * 128
+    assert parts["one layer's activations"] == whole["one layer's activations"] / 4 + more
+    assert levels(alone)["memory"] is Level.FAILURE and levels(shared)["memory"] is Level.OK
+    assert alone.speed is None and shared.speed.exchange_seconds_per_pack > 0
+    # the same GPUs at the same MFU work off the same tokens, but for what the exchange takes
+    base = look(SFT_32B, root=tmp_path).speed
+    fours = look(SFT_32B, ["train.sequence_ranks=4"], root=tmp_path).speed
+    busy = max(fours.compute_seconds_per_pack, fours.communication_seconds_per_pack) + fours.exchange_seconds_per_pack
+    assert fours.seconds_per_step == pytest.approx(4 * busy)
+    assert 4 * fours.compute_seconds_per_pack == pytest.approx(base.compute_seconds_per_pack)
+    assert base.exchange_seconds_per_pack == 0
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "says"),
     [
+        ("ranks", ["train.sequence_ranks=40"], "64 ranks do not divide"),
         ("ranks", ["data.packing.global_batch_tokens=1572864"], "multiple of 2,097,152"),
         ("schedule", ["train.schedule.warmup_tokens=500000000"], "shorten"),
         ("positions", ["model.expect.max_position_embeddings=16384"], "lower data.packing.pack_tokens"),
@@ -85,6 +114,18 @@ def test_a_contradiction_is_a_failure_that_names_the_remedy(name, overrides, say
     result = look(SFT_32B, overrides, root=tmp_path)
     assert levels(result)[name] is Level.FAILURE and result.failed
     assert says in messages(result, name)
+
+
+def test_sequence_groups_on_two_nodes_are_told(tmp_path):
+    found = look(SFT_32B, ["train.sequence_ranks=4"], root=tmp_path, gpus_per_node=6)
+    assert levels(found)["ranks"] is Level.WARNING and "between nodes of 6 GPUs" in messages(found, "ranks")
+
+
+def test_heads_of_the_weights_must_suit_the_sequence_ranks(tmp_path):
+    weights = tmp_path / "weights"
+    LlamaConfig(num_attention_heads=32, num_key_value_heads=6).save_pretrained(weights)
+    overrides = [f"model.path={weights}", "model.expect=null", "train.sequence_ranks=4"]
+    assert "allowed for this model: 1, 2" in messages(look(SFT_32B, overrides, root=tmp_path), "heads")
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):

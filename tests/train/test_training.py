@@ -13,15 +13,6 @@ from ecot.train.checkpoint import list_checkpoints
 pytestmark = pytest.mark.xdist_group("training")
 
 
-def assert_same_trajectory(run, other, rtol):
-    """Loss and gradient norm of every step agree."""
-    rows, expected = run.metrics(), other.metrics()
-    assert len(rows) == len(expected) > 0
-    for row, reference in zip(rows, expected, strict=True):
-        for name in ("loss", "grad_norm", "loss/thinking", "loss/answer", "loss/observation"):
-            assert math.isclose(row[name], reference[name], rel_tol=rtol), (row["step"], name)
-
-
 def test_training_learns_and_logs_every_step(finished):
     plan = PackPlan.open(finished.paths.plan)
     rows = finished.metrics()
@@ -61,20 +52,20 @@ def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(finished, killed, 
         assert all(torch.equal(weights[key], expected[key]) for key in expected), f"killed at step {step}"
 
 
-def test_other_numbers_of_ranks_continue_the_same_run(finished, new_run):
-    """2 -> 1 -> 2 ranks, with two parameter groups of different weight decay: 2 throughout, but for rounding."""
+def test_other_numbers_of_ranks_continue_the_same_run(finished, shared, new_run):
+    """2 that share packs -> 1 -> 2 ranks, with two parameter groups of different weight decay: 2 throughout, but for
+    rounding."""
     run = new_run("other_ranks")
-    run.start_from(finished, "a")
+    run.start_from(shared[0], "a")
     printed = run.train("train.local_ranks=1")
     assert "was saved by 2 ranks and goes on with 1" in printed
-    assert_same_trajectory(run, finished, rtol=1e-5)
+    assert "changed settings:" in printed and "train.sequence_ranks" in printed
+    run.assert_follows(finished, rtol=1e-5)
     run.start_from(run, "b")
     assert "was saved by 1 ranks and goes on with 2" in run.train()
-    assert_same_trajectory(run, finished, rtol=1e-5)
+    run.assert_follows(finished, rtol=1e-5)
     for milestone in ("b", "c"):
-        weights, expected = run.weights(milestone), finished.weights(milestone)
-        for name in expected:
-            torch.testing.assert_close(weights[name], expected[name], rtol=1e-5, atol=1e-6)
+        run.assert_weights_follow(finished, milestone)
 
 
 def test_matrices_decay_and_norms_do_not(finished):
@@ -89,7 +80,7 @@ def test_matrices_decay_and_norms_do_not(finished):
 def test_unpacked_documents_give_the_same_losses(finished, new_run):
     run = new_run("padded")
     run.train("train.layout=padded")
-    assert_same_trajectory(run, finished, rtol=1e-5)
+    run.assert_follows(finished, rtol=1e-5)
 
 
 def test_a_micro_batch_without_supervised_tokens_on_one_rank_was_among_the_steps(finished):

@@ -13,6 +13,7 @@ from ecot.data_mix.tokenizer import load_tokenizer
 from ecot.errors import ConfigError, EcotError
 from ecot.run_paths import RunPaths
 from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.layout import RankLayout, check_heads, find_layout
 from ecot.train.preflight.findings import Finding, failure, ok, warning
 from ecot.train.preflight.gpus import GIB, Gpu
 from ecot.train.preflight.memory import MemoryEstimate
@@ -85,24 +86,22 @@ def check_tokenizer(data: DataConfig, paths: RunPaths) -> tuple[int | None, Find
     return len(tokenizer), ok("tokenizer", f"{source}: {len(tokenizer):,} tokens")
 
 
-def check_settings(
-    data: DataConfig, model: ModelConfig, train: TrainConfig, facts: RunFacts, gpus: int
-) -> Iterator[Finding]:
+def check_ranks(
+    train: TrainConfig, facts: RunFacts, gpus: int, gpus_per_node: int
+) -> tuple[RankLayout | None, Finding]:
+    """How the ranks share the packs, where they can."""
+    try:
+        layout = find_layout(gpus, train.sequence_ranks, facts.packs_per_step, facts.pack_tokens)
+    except ConfigError as error:
+        return None, failure("ranks", str(error))
+    if layout.crosses_nodes(gpus_per_node):
+        text = f"{layout}, and some of these share heads between nodes of {gpus_per_node} GPUs, in every layer"
+        return layout, warning("ranks", f"{text}; train.sequence_ranks that divide {gpus_per_node} stay inside a node")
+    return layout, ok("ranks", str(layout))
+
+
+def check_settings(data: DataConfig, model: ModelConfig, train: TrainConfig, facts: RunFacts) -> Iterator[Finding]:
     """Contradictions that need no model."""
-    if facts.packs_per_step % gpus:
-        allowed = [n for n in range(1, facts.packs_per_step + 1) if facts.packs_per_step % n == 0]
-        near = sorted(sorted(allowed, key=lambda n: abs(n - gpus))[:4])
-        yield failure(
-            "ranks",
-            f"{facts.packs_per_step} packs a step do not divide by {gpus} data ranks; use one of {near}, or a "
-            f"data.packing.global_batch_tokens that is a multiple of {gpus * facts.pack_tokens:,}",
-        )
-    else:
-        yield ok(
-            "ranks",
-            f"{facts.packs_per_step} packs a step = {gpus} data ranks x {facts.packs_per_step // gpus} accumulated, "
-            "1 sequence rank each",
-        )
     schedule = train.schedule
     if schedule.warmup_tokens + schedule.decay_tokens > facts.capacity:
         yield failure(
@@ -132,8 +131,12 @@ def check_branches_of(train: TrainConfig, plan: PackPlan) -> Iterator[Finding]:
         yield failure("branches", str(error))
 
 
-def check_model(shape: ModelShape, vocabulary: int | None, facts: RunFacts) -> Iterator[Finding]:
-    """Contradictions between the model and the data."""
+def check_model(shape: ModelShape, vocabulary: int | None, facts: RunFacts, sequence_ranks: int) -> Iterator[Finding]:
+    """Contradictions between the model and the data, or the ranks."""
+    try:
+        check_heads(shape.heads, shape.kv_heads, sequence_ranks)
+    except ConfigError as error:
+        yield failure("heads", str(error))
     if facts.longest_document > shape.max_positions:
         yield failure(
             "positions",
@@ -159,7 +162,7 @@ def check_memory(memory: MemoryEstimate, gpu: Gpu, limit: int, train: TrainConfi
         remedies = [
             "train.activation_checkpointing: true" if not train.activation_checkpointing else "",
             "more GPUs (states shrink with their number)",
-            "a smaller data.packing.pack_tokens (activations shrink with it)",
+            "a smaller data.packing.pack_tokens, or a larger train.sequence_ranks (activations shrink with them)",
             "train.zero.offload_optimizer: true" if not train.zero.offload_optimizer else "",
         ]
         return failure("memory", f"{text}: out of memory; try {', or '.join(r for r in remedies if r)}")
@@ -174,6 +177,8 @@ def check_speed(speed: SpeedEstimate) -> Finding:
         f"a pack computes for {speed.compute_seconds_per_pack:.1f} s and moves weights and gradients for "
         f"{speed.communication_seconds_per_pack:.1f} s"
     )
+    if speed.exchange_seconds_per_pack:
+        text = f"{text}; its sequence ranks exchange heads for {speed.exchange_seconds_per_pack:.1f} s"
     if speed.communication_seconds_per_pack > speed.compute_seconds_per_pack:
         return warning("network", f"{text}: the network decides; larger packs or fewer, fuller nodes")
     return ok("network", f"{text}, hidden behind it")

@@ -12,6 +12,7 @@ from ecot.data_mix.prepare import TRAIN
 from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
 from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.layout import RankLayout
 from ecot.train.preflight import checks
 from ecot.train.preflight.findings import Finding, Level
 from ecot.train.preflight.gpus import Gpu
@@ -49,11 +50,13 @@ class Preflight:
     facts: RunFacts
     prepared: bool
     """Whether store and plan are there."""
+    layout: RankLayout | None
+    """None where the ranks cannot share the packs."""
     shape: ModelShape | None
     memory: MemoryEstimate | None
     """None without a GPU, or where the model's shape cannot be told."""
     speed: SpeedEstimate | None
-    """Likewise."""
+    """Likewise, and where there is no layout."""
     storage: StorageEstimate | None
     findings: tuple[Finding, ...]
 
@@ -66,6 +69,8 @@ class Preflight:
         """Plain values."""
         values = asdict(self)
         values["failed"] = self.failed
+        if self.layout is not None:
+            values["layout"] |= {"data_ranks": self.layout.data_ranks, "accumulation": self.layout.accumulation}
         if self.shape is not None:
             values["shape"]["parameters"] = self.shape.parameters
         if self.memory is not None:
@@ -83,7 +88,8 @@ def examine(
     facts = _facts(data, paths, prepared)
     vocabulary, finding = checks.check_tokenizer(data, paths)
     findings.append(finding)
-    findings += checks.check_settings(data, model, train, facts, machine.gpus)
+    layout, finding = checks.check_ranks(train, facts, machine.gpus, machine.gpus_per_node)
+    findings += [finding, *checks.check_settings(data, model, train, facts)]
     if prepared:
         findings += checks.check_branches_of(train, PackPlan.open(paths.plan))
     shape, found = checks.find_shape(model, vocabulary)
@@ -91,17 +97,19 @@ def examine(
     memory = speed = storage = None
     branches = len(data.budgets) - 1 if train.milestones.decay_tokens else 0
     if shape is not None:
-        findings += checks.check_model(shape, vocabulary, facts)
+        findings += checks.check_model(shape, vocabulary, facts, train.sequence_ranks)
         size = 2 if model.dtype == "bfloat16" else 4
         if machine.gpu is not None:
             memory = estimate_memory(shape, train, size, facts.pack_tokens, machine.gpus)
             limit = machine.memory_bytes or machine.gpu.memory_bytes
             findings.append(checks.check_memory(memory, machine.gpu, limit, train))
-            speed = _speed(shape, facts, machine, machine.gpu, size, branches * _branch_steps(train, facts))
+        if machine.gpu is not None and layout is not None:
+            branch_steps = branches * _branch_steps(train, facts)
+            speed = _speed(shape, facts, machine, machine.gpu, layout, train, size, branch_steps)
             findings.append(checks.check_speed(speed))
         storage = _storage(shape, size, train, facts, len(data.budgets) + branches, paths, machine)
         findings += checks.check_storage(storage, machine.grace_seconds)
-    return Preflight(machine, facts, prepared, shape, memory, speed, storage, tuple(findings))
+    return Preflight(machine, facts, prepared, layout, shape, memory, speed, storage, tuple(findings))
 
 
 def _facts(data: DataConfig, paths: RunPaths, prepared: bool) -> RunFacts:
@@ -115,21 +123,28 @@ def _branch_steps(train: TrainConfig, facts: RunFacts) -> int:
 
 
 def _speed(
-    shape: ModelShape, facts: RunFacts, machine: Machine, gpu: Gpu, size: int, branch_steps: int
+    shape: ModelShape,
+    facts: RunFacts,
+    machine: Machine,
+    gpu: Gpu,
+    layout: RankLayout,
+    train: TrainConfig,
+    size: int,
+    branch_steps: int,
 ) -> SpeedEstimate:
     return estimate_speed(
         shape,
         gpu,
-        gpus=machine.gpus,
+        layout=layout,
         gpus_per_node=machine.gpus_per_node,
         mfu=machine.mfu,
         tokens=facts.tokens,
         steps=facts.steps,
         branch_steps=branch_steps,
         pack_tokens=facts.pack_tokens,
-        packs_per_step=facts.packs_per_step,
         document_tokens=facts.document_tokens,
         dtype_bytes=size,
+        recomputed=train.activation_checkpointing,
     )
 
 

@@ -1,6 +1,7 @@
 """Memory of one rank, part by part, in bytes. Every part is checked against a real measurement in the tests.
 
-T tokens of a pack, D width, F feed-forward width, L layers, P parameters, N ranks.
+T tokens of a pack (of a rank's stretch of it, where sequence ranks share it), D width, F feed-forward width, L layers,
+P parameters, N ranks.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ def estimate_memory(
     offloaded = (optimizer + gradients if train.zero.offload_optimizer else 0) + (
         weights if train.zero.offload_parameters else 0
     )
-    saved = layer_activations(shape, dtype_bytes, pack_tokens)
+    tokens, sharing = -(-pack_tokens // train.sequence_ranks), train.sequence_ranks
+    saved = layer_activations(shape, dtype_bytes, tokens, sharing)
     if train.activation_checkpointing:
         # A layer's input is kept, and one layer at a time is computed again.
-        kept, live = shape.layers * pack_tokens * shape.hidden * dtype_bytes, saved
+        kept, live = shape.layers * tokens * shape.hidden * dtype_bytes, saved
     else:
         kept, live = shape.layers * saved, 0
     parts = {
@@ -60,13 +62,15 @@ def estimate_memory(
         "reduction buffers": reduction_bytes(shape, train, dtype_bytes, ranks),
         "kept activations": kept,
         "one layer's activations": live,
-        "backward of one layer": backward_bytes(shape, dtype_bytes, pack_tokens),
-        "head": head_bytes(shape, train, dtype_bytes, pack_tokens),
+        "backward of one layer": backward_bytes(shape, dtype_bytes, tokens),
+        "head": head_bytes(shape, train, dtype_bytes, tokens),
     }
+    if sharing > 1:
+        parts["exchange of heads"] = exchange_bytes(shape, dtype_bytes, tokens, sharing)
     return MemoryEstimate(parts, offloaded)
 
 
-def layer_activations(shape: ModelShape, dtype_bytes: int, tokens: int) -> int:
+def layer_activations(shape: ModelShape, dtype_bytes: int, tokens: int, sequence_ranks: int = 1) -> int:
     """Bytes that autograd saves of one decoder layer for its backward.
 
     Counted from transformers' Llama layer op by op (the counterpart of Korthikanti et al. 2022, Reducing Activation
@@ -74,11 +78,13 @@ def layer_activations(shape: ModelShape, dtype_bytes: int, tokens: int) -> int:
     each of two norms keeps its fp32 input (4 T D), the normalised input (4 T D, or the training type's when that is
     fp32 too) and its output (in the training type); attention keeps q, k, v, its output and 4 bytes per head and
     token of log-sums; the feed-forward layer keeps gate, up, SiLU and their product (4 T F).
+    Across sequence ranks attention keeps as many elements of q, k, v and its output (of the whole pack and some heads;
+    key and value heads that several ranks share count on each), and the output once more, back on its own rank.
     """
-    b = dtype_bytes
+    b, across = dtype_bytes, sequence_ranks > 1
     norms = 2 * tokens * shape.hidden * (4 + b + b)
-    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention = tokens * (b * (2 * queries + 2 * keys) + 4 * shape.heads)
+    queries, keys = shape.heads * shape.head_dim, max(shape.kv_heads, sequence_ranks) * shape.head_dim
+    attention = tokens * (b * ((3 if across else 2) * queries + 2 * keys) + 4 * shape.heads)
     return norms + attention + 4 * tokens * shape.intermediate * b
 
 
@@ -86,6 +92,16 @@ def backward_bytes(shape: ModelShape, dtype_bytes: int, tokens: int) -> int:
     """Gradients alive at once in one layer's backward: of the feed-forward product and its two factors (3 T F), and of
     the residual stream, once in fp32 inside the norm."""
     return tokens * (3 * shape.intermediate * dtype_bytes + shape.hidden * (2 * dtype_bytes + 4))
+
+
+def exchange_bytes(shape: ModelShape, dtype_bytes: int, tokens: int, sequence_ranks: int) -> int:
+    """What a rank sends and what it receives, alive at once, when q, k and v (or their gradients) go over."""
+    return 2 * dtype_bytes * tokens * exchanged_width(shape, sequence_ranks)
+
+
+def exchanged_width(shape: ModelShape, sequence_ranks: int) -> int:
+    """Elements per token of q, k and v as they are sent: at least one key and value head for each rank."""
+    return shape.head_dim * (shape.heads + 2 * max(shape.kv_heads, sequence_ranks))
 
 
 def gathered_bytes(shape: ModelShape, train: TrainConfig, dtype_bytes: int, ranks: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ecot.train.layout import RankLayout
 from ecot.train.preflight.gpus import Gpu
+from ecot.train.preflight.memory import exchanged_width
 from ecot.train.preflight.shape import ModelShape
 
 DEFAULT_MFU = 0.35
@@ -26,6 +28,8 @@ class SpeedEstimate:
     compute_seconds_per_pack: float
     communication_seconds_per_pack: float
     """Gathering weights twice and reducing gradients once; hidden behind the computation while it is shorter."""
+    exchange_seconds_per_pack: float
+    """Sequence ranks exchanging heads; nothing hides it. 0 where each pack has a rank of its own."""
 
 
 def flops_per_token(shape: ModelShape, document_tokens: float) -> float:
@@ -43,31 +47,34 @@ def estimate_speed(
     shape: ModelShape,
     gpu: Gpu,
     *,
-    gpus: int,
+    layout: RankLayout,
     gpus_per_node: int,
     mfu: float,
     tokens: int,
     steps: int,
     branch_steps: int,
     pack_tokens: int,
-    packs_per_step: int,
     document_tokens: float,
     dtype_bytes: int,
+    recomputed: bool,
 ) -> SpeedEstimate:
     """Time per step and in all; a step takes as long as its packs were full, since ranks wait for the fullest.
 
     Args:
+        layout: one rank per GPU.
         tokens: of the plan, padding not counted.
         branch_steps: of the decays that branch off at milestones, besides the plan's `steps`.
         document_tokens: as in `flops_per_token`.
+        recomputed: whether backward makes each layer's forward again, its exchange among sequence ranks too.
     """
+    gpus = layout.world_size
     flops = flops_per_token(shape, document_tokens)
     per_gpu = gpu.bf16_flops * mfu / flops
-    compute = pack_tokens / per_gpu
+    compute = pack_tokens / layout.sequence_ranks / per_gpu
     moved = 3 * dtype_bytes * shape.parameters * (gpus - 1) / gpus
     communication = moved / (gpu.link_bytes if gpus <= gpus_per_node else gpu.network_bytes)
-    turns = packs_per_step / gpus
-    step = turns * max(compute, communication)
+    exchange = _exchange_seconds(shape, gpu, layout, gpus_per_node, pack_tokens, dtype_bytes, 3 if recomputed else 2)
+    step = layout.accumulation * (max(compute, communication) + exchange)
     return SpeedEstimate(
         flops_per_token=flops,
         mfu=mfu,
@@ -76,4 +83,21 @@ def estimate_speed(
         train_seconds=(steps + branch_steps) * step,
         compute_seconds_per_pack=compute,
         communication_seconds_per_pack=communication,
+        exchange_seconds_per_pack=exchange,
     )
+
+
+def _exchange_seconds(
+    shape: ModelShape,
+    gpu: Gpu,
+    layout: RankLayout,
+    gpus_per_node: int,
+    pack_tokens: int,
+    dtype_bytes: int,
+    passes: int,
+) -> float:
+    """Per pack: q, k, v there and the output back, in every layer and pass; a rank keeps its own part."""
+    ranks = layout.sequence_ranks
+    width = exchanged_width(shape, ranks) + shape.heads * shape.head_dim
+    moved = passes * shape.layers * dtype_bytes * width * pack_tokens / ranks * (ranks - 1) / ranks
+    return moved / (gpu.network_bytes if layout.crosses_nodes(gpus_per_node) else gpu.link_bytes)
