@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,11 @@ from ecot.outcomes import Domain, Execution, Label
 from ecot.progress import Progress
 from ecot.tasks.bundle import Task
 
+REPEATS = 20
+"""How often a candidate must give the same."""
+
+CANCELLED = ("endless_loop", "endless_elaboration", "cuda_endless_loop")
+"""Adversaries that are also cancelled, in the middle of what would otherwise run into its time limit."""
 CANCEL_AFTER_SECONDS = 0.3
 CANCEL_GRACE_SECONDS = 5.0
 """How long a cancelled execution may take to let go."""
@@ -30,6 +35,8 @@ class Adversary:
     code: str
     expected: frozenset[str]
     """Outcomes as `LABEL` or `LABEL/subcode`, of which any will do: tools differ in how they refuse."""
+    task: Task | None = None
+    """The task that it poses as solving, if not the attack's."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ async def check_backend(
     *,
     canary: Path | None = None,
     known_failures: Mapping[str, str] | None = None,
-    repetitions: int = 2,
+    repeats: int = REPEATS,
     progress: Progress | None = None,
 ) -> list[CheckResult]:
     """Run the suite.
@@ -114,7 +121,9 @@ async def check_backend(
         attack: the adversaries of this backend; None leaves them out.
         canary: the host path that adversaries try to write; it must not come to exist.
         known_failures: `group/name` of a check that is known to fail, to the reason.
-        repetitions: how often each candidate runs that uses up no time limit; all outcomes must be the same.
+        repeats: how often the cheapest candidate that passes and the cheapest that fails with a diagnostic run, half of
+            the times one by one and half side by side. All others that use up no time limit run twice. Outcomes must
+            be the same.
         progress: called after every check.
 
     Raises:
@@ -124,7 +133,7 @@ async def check_backend(
     checks = [*suite.protocol_checks(tasks), *suite.label_checks(tasks)]
     if attack is not None:
         checks += suite.attack_checks(attack)
-    checks.append(_Check("determinism", "repeated_side_by_side", "the same", suite.repeat(repetitions), alone=True))
+    checks += suite.determinism_checks(repeats)
     known = known_failures or {}
     if unknown := set(known) - {check.place for check in checks}:
         raise DataError(f"known failures {sorted(unknown)} name no check of this suite")
@@ -199,28 +208,54 @@ class _Suite:
         checks = []
         for adversary in attack.adversaries:
             expected = " | ".join(sorted(adversary.expected))
-            checks.append(_Check("adversary", adversary.name, expected, self._attacked(attack.task, adversary)))
-        names = {adversary.name: adversary for adversary in attack.adversaries}
-        # Cancelled in the middle of what would otherwise run into its time limit.
-        for name in ("endless_loop", "endless_elaboration"):
-            if name in names:
-                run = self._cancelled(attack.task, names[name])
-                checks.append(_Check("cancellation", name, "cancelled, nothing left", run, alone=True))
+            run = self._attacked(adversary.task or attack.task, adversary)
+            checks.append(_Check("adversary", adversary.name, expected, run))
+        for adversary in attack.adversaries:
+            if adversary.name in CANCELLED:
+                run = self._cancelled(adversary.task or attack.task, adversary)
+                checks.append(_Check("cancellation", adversary.name, "cancelled, nothing left", run, alone=True))
         return checks
 
-    def repeat(self, repetitions: int) -> Callable[[], Awaitable[str]]:
+    def determinism_checks(self, repeats: int) -> list[_Check]:
+        return [
+            _Check("determinism", "repeated_side_by_side", "the same", self._repeat_all, alone=True),
+            _Check("determinism", f"same_in_{repeats}_runs", "the same", self._repeat_cheapest(repeats), alone=True),
+        ]
+
+    async def _repeat_all(self) -> str:
         """All candidates once more, side by side."""
+        names = [name for name, (_, _, first) in self._given.items() if first.label is not Label.TIMEOUT]
+        return self._compare(names, await self._backend.execute_many([self._given[name][:2] for name in names]))
+
+    def _repeat_cheapest(self, repeats: int) -> Callable[[], Awaitable[str]]:
+        """A candidate that passes and one that fails: first in turn, then all at once."""
 
         async def run() -> str:
-            given = {name: job for name, job in self._given.items() if job[2].label is not Label.TIMEOUT}
-            for _ in range(repetitions - 1):
-                again = await self._backend.execute_many([(task, code) for task, code, _ in given.values()])
-                for (name, (_, _, first)), second in zip(given.items(), again, strict=True):
-                    if _signature(first) != _signature(second):
-                        return f"{name} gave {_signature(first)} and then {_signature(second)}"
-            return "the same"
+            chosen = self._cheapest()
+            in_turn = chosen * ((repeats - 1) // 2)
+            at_once = chosen * (repeats - 1 - (repeats - 1) // 2)
+            again = [await self._backend.execute(*self._given[name][:2]) for name in in_turn]
+            again += await self._backend.execute_many([self._given[name][:2] for name in at_once])
+            return self._compare(in_turn + at_once, again)
 
         return run
+
+    def _cheapest(self) -> list[str]:
+        honest = {name: job for name, job in self._given.items() if not name.startswith("adversary/")}
+        passing = [name for name, (_, _, first) in honest.items() if first.passed]
+        failing = [
+            name
+            for name, (_, _, first) in honest.items()
+            if not first.passed and first.diagnostics and first.label is not Label.TIMEOUT
+        ]
+        return [min(names, key=lambda name: honest[name][2].seconds) for names in (passing, failing) if names]
+
+    def _compare(self, names: Sequence[str], again: Sequence[Execution]) -> str:
+        for name, second in zip(names, again, strict=True):
+            first = self._given[name][2]
+            if _signature(first) != _signature(second):
+                return f"{name} gave {_signature(first)} and then {_signature(second)}"
+        return "the same"
 
     def _labelled(self, name: str, task: Task, code: str) -> Callable[[], Awaitable[str]]:
         async def run() -> str:

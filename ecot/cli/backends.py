@@ -58,13 +58,17 @@ def check(
         str, typer.Argument(metavar="[DOMAIN]", help="A domain, or a backend by name; every domain without it.")
     ] = "",
     source: Annotated[str, typer.Option("--tasks", help="Tasks to check with; the domain's own without it.")] = "",
+    repeats: Annotated[
+        int, typer.Option(min=2, help="How often one candidate that passes and one that fails must give the same.")
+    ] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance suite: references, wrong candidates, adversaries, cancellation, determinism."""
     from ecot.backends.registry import backends_named
 
     reports = {
-        name: _check_one(name, source or f"builtin:{served}", as_json) for name, served in backends_named(domain)
+        name: _check_one(name, source or f"builtin:{served}", repeats, as_json)
+        for name, served in backends_named(domain)
     }
     if as_json:
         print_json({"backends": {name: [asdict(result) for result in results] for name, results in reports.items()}})
@@ -82,16 +86,17 @@ def check(
         sys.exit(1)
 
 
-def _check_one(name: str, source: str, hidden: bool) -> list[CheckResult]:
+def _check_one(name: str, source: str, repeats: int, hidden: bool) -> list[CheckResult]:
     from ecot.backends.conformance import check_backend
     from ecot.backends.registry import make_attack, make_backend
     from ecot.tasks.registry import load_tasks
 
+    # A tool that is missing, nvcc among them, is named here, before anything runs.
+    backend, tasks = make_backend(name), load_tasks(source)
     canary = Path(tempfile.mkdtemp(prefix="ecot-canary-")) / "written"
+    attack = make_attack(name, canary)
     with progress_bar(f"check {name}", hidden=hidden) as progress:
-        run = check_backend(
-            make_backend(name), load_tasks(source), make_attack(name, canary), canary=canary, progress=progress
-        )
+        run = check_backend(backend, tasks, attack, canary=canary, repeats=repeats, progress=progress)
         results = asyncio.run(run)
     shutil.rmtree(canary.parent)
     return results

@@ -1,13 +1,55 @@
 """The real tools; a machine without them skips with the reason, it never runs bare."""
 
 import asyncio
+import secrets
+import time
+from pathlib import Path
 
 import pytest
 
-from ecot.backends.chip_design.backend import IcarusBackend
+from ecot.backends.registry import make_backend
 from ecot.backends.sandbox import SandboxCommand, find_sandbox
 from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
+
+
+class Marker:
+    """A number of seconds for `sleep` that no other process on this machine has."""
+
+    def __init__(self):
+        self.text = f"600.{secrets.randbelow(10**9):09d}"
+
+    def __str__(self):
+        return self.text
+
+    def left(self, within=0.0):
+        """Host processes whose command line holds it, once there are none or the time is over."""
+        deadline = time.monotonic() + within
+        while (found := self._find()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def reaches(self, count, within):
+        """Whether so many are seen at once in this time."""
+        deadline = time.monotonic() + within
+        while len(self._find()) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return len(self._find()) >= count
+
+    def _find(self):
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.text.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return found
+
+
+@pytest.fixture
+def marker():
+    return Marker()
 
 
 @pytest.fixture(scope="session")
@@ -29,21 +71,35 @@ def shell(sandbox):
 
 
 @pytest.fixture(scope="session")
-def icarus():
-    """The simulator alone: most tests are about its verdict."""
-    try:
-        return IcarusBackend(workers=2, lint=False, synthesis=False)
-    except ToolError as error:
-        pytest.skip(str(error))
+def started():
+    """Start a backend by name, once for all tests that want it with these options; the tools take seconds to start."""
+    backends = {}
+
+    def start(name, **options):
+        key = (name, *sorted(options.items()))
+        if key not in backends:
+            try:
+                backends[key] = make_backend(name, workers=2, **options)
+            except ToolError as error:
+                pytest.skip(str(error))
+        return backends[key]
+
+    yield start
+    for (name, *_), backend in backends.items():
+        if name == "cadquery":
+            backend.close()
 
 
 @pytest.fixture(scope="session")
-def chip_design():
+def icarus(started):
+    """The simulator alone: most tests are about its verdict."""
+    return started("icarus", lint=False, synthesis=False)
+
+
+@pytest.fixture(scope="session")
+def chip_design(started):
     """The backend as it comes, with linter and synthesis."""
-    try:
-        return IcarusBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+    return started("icarus")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,18 +39,6 @@ def run(pool):
         return asyncio.run(pool.run(ForkCommand("fork_probe:run", code, limits=limits, **options)))
 
     return run
-
-
-def processes_with(marker):
-    """Host processes whose command line holds the marker."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def test_files_go_in_and_come_out(run):
@@ -142,8 +129,7 @@ def test_the_same_hashes_everywhere(run):
     assert run("print(hash('text'))").stdout == other.stdout
 
 
-def test_daemons_do_not_outlive_their_request(run):
-    marker = f"41.{secrets.randbelow(10**9):09d}"
+def test_daemons_do_not_outlive_their_request(run, marker):
     code = f"""
 import os, subprocess
 for _ in range(2):
@@ -154,7 +140,7 @@ for _ in range(2):
 """
     result = run(code)
     assert result.exit_code == 0 and not result.server_lost
-    assert processes_with(marker) == []
+    assert marker.left() == []
 
 
 def test_who_kills_everything_loses_only_its_own_request(run):
@@ -329,8 +315,7 @@ print('DO_NOT_TELL' in os.environ)
     assert set(lines[:-3]) <= {b"FileNotFoundError", b"PermissionError"}
 
 
-def test_cancelling_leaves_no_process(pool):
-    marker = f"42.{secrets.randbelow(10**9):09d}"
+def test_cancelling_leaves_no_process(pool, marker):
     code = f"import subprocess; subprocess.run(['/bin/sleep', '{marker}'])"
 
     async def cancelled(delay):
@@ -342,10 +327,7 @@ def test_cancelling_leaves_no_process(pool):
 
     for delay in (0.0, 0.01, 0.5):
         asyncio.run(cancelled(delay))
-        deadline = time.monotonic() + 10
-        while processes_with(marker) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert processes_with(marker) == []
+        assert marker.left(within=10) == []
 
 
 def test_no_descriptor_and_no_process_is_left(sandbox):
@@ -363,8 +345,7 @@ def test_no_descriptor_and_no_process_is_left(sandbox):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_killed_caller_takes_its_servers_along(sandbox):
-    marker = f"43.{secrets.randbelow(10**9):09d}"
+def test_a_killed_caller_takes_its_servers_along(sandbox, marker):
     code = f"""
 import asyncio, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -374,15 +355,10 @@ run = "import subprocess; subprocess.run(['/bin/sleep', '{marker}'])"
 asyncio.run(pool.run(ForkCommand("fork_probe:run", run)))
 """
     caller = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
-    while len(processes_with(marker)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(processes_with(marker)) >= 3
+    assert marker.reaches(3, within=60)
     caller.kill()
     caller.wait()
-    while processes_with(marker) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert processes_with(marker) == []
+    assert marker.left(within=60) == []
 
 
 def test_it_works_where_there_is_no_bubblewrap(sandbox):

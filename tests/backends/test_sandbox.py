@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,18 +32,6 @@ def sandbox(mechanism):
         return Sandbox(bubblewrap_module.find_launcher([mechanism]))
     except SandboxError as error:
         pytest.skip(str(error))
-
-
-def processes_with(marker):
-    """Host processes whose command line holds the marker."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def test_inputs_go_in_and_declared_outputs_come_out(shell):
@@ -110,22 +97,17 @@ def test_processor_time_is_capped(shell):
     assert result.cpu_exhausted and not result.deadline_passed and result.signal == signal.SIGXCPU
 
 
-def test_wall_time_is_capped_and_nothing_survives(shell):
-    marker = f"30.{secrets.randbelow(10**9):09d}"
+def test_wall_time_is_capped_and_nothing_survives(shell, marker):
     result = shell(f"sleep {marker} & setsid sleep {marker} & sleep {marker}", limits=Limits(wall_seconds=0.5))
     assert result.deadline_passed and not result.cpu_exhausted
     assert result.exit_code is None and result.signal == signal.SIGKILL
-    assert processes_with(marker) == []
+    assert marker.left() == []
 
 
-def test_children_do_not_outlive_the_command(shell):
-    marker = f"31.{secrets.randbelow(10**9):09d}"
+def test_children_do_not_outlive_the_command(shell, marker):
     result = shell(f"setsid sleep {marker} >/dev/null 2>&1 </dev/null & echo started", outputs=("x",))
     assert result.stdout == b"started\n" and result.exit_code == 0
-    deadline = time.monotonic() + 5
-    while processes_with(marker) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert processes_with(marker) == []
+    assert marker.left(within=5) == []
 
 
 def test_memory_is_capped(shell):
@@ -178,8 +160,7 @@ def test_the_supervisor_and_its_descriptors_cannot_be_reached(shell):
     )
 
 
-def test_cancellation_leaves_no_process(sandbox):
-    marker = f"32.{secrets.randbelow(10**9):09d}"
+def test_cancellation_leaves_no_process(sandbox, marker):
 
     async def run_and_cancel(delay):
         command = SandboxCommand(("/bin/sh", "-c", f"setsid sleep {marker} & sleep {marker}"))
@@ -192,11 +173,10 @@ def test_cancellation_leaves_no_process(sandbox):
     # Also while the sandbox is being set up, where a plain kill of the launcher would leave its child behind.
     for delay in [0.0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.1]:
         asyncio.run(run_and_cancel(delay))
-        assert processes_with(marker) == [], f"after {delay} s"
+        assert marker.left() == [], f"after {delay} s"
 
 
-def test_a_killed_caller_takes_the_sandbox_along(mechanism, sandbox):
-    marker = f"33.{secrets.randbelow(10**9):09d}"
+def test_a_killed_caller_takes_the_sandbox_along(mechanism, sandbox, marker):
     code = f"""
 import asyncio
 from ecot.backends.sandbox import Sandbox, SandboxCommand
@@ -205,14 +185,10 @@ command = SandboxCommand(("/bin/sh", "-c", "setsid sleep {marker} & sleep {marke
 asyncio.run(Sandbox(find_launcher(["{mechanism}"])).run(command))
 """
     caller = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 30
-    while len(processes_with(marker)) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert marker.reaches(4, within=60)
     caller.kill()
     caller.wait()
-    while processes_with(marker) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert processes_with(marker) == []
+    assert marker.left(within=60) == []
 
 
 def test_no_descriptor_leaks(sandbox, shell):
@@ -225,14 +201,13 @@ def test_no_descriptor_leaks(sandbox, shell):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_commands_run_side_by_side(sandbox):
+def test_commands_run_side_by_side(sandbox, marker):
     """All four are seen alive at once; one after the other none would ever see its three companions."""
-    marker = f"34.{secrets.randbelow(10**9):09d}"
 
     async def all_at_once():
-        command = SandboxCommand(("/bin/sleep", marker), limits=Limits(wall_seconds=600))
+        command = SandboxCommand(("/bin/sleep", str(marker)), limits=Limits(wall_seconds=600))
         runs = [asyncio.create_task(sandbox.run(command)) for _ in range(4)]
-        while sum(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in processes_with(marker)) < 4:
+        while sum(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in marker.left()) < 4:
             assert not any(run.done() for run in runs)
             await asyncio.sleep(0.01)
         for run in runs:
@@ -240,7 +215,7 @@ def test_commands_run_side_by_side(sandbox):
         await asyncio.gather(*runs, return_exceptions=True)
 
     asyncio.run(all_at_once())
-    assert processes_with(marker) == []
+    assert marker.left() == []
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../b", "-x", "a b", ".x", "a//b", ""])
@@ -324,23 +299,22 @@ def test_no_control_group_is_left_behind(sandbox, shell):
     assert {folder for parent in groups.parents for folder in parent.glob(f"ecot-{os.getpid()}-*")} == before
 
 
-def test_process_files_show_the_sandbox_alone_and_cannot_be_written(shell, monkeypatch):
+def test_process_files_show_the_sandbox_alone_and_cannot_be_written(shell, monkeypatch, marker):
     monkeypatch.setenv("ECOT_TEST_SECRET", "do-not-tell")
-    marker = f"35.{secrets.randbelow(10**9):09d}"
     before = Path("/proc/sys/kernel/core_uses_pid").read_text()
     script = """
         for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do [ $f = /proc/1/cmdline ] || cat $f; done
         ls -d /proc/[0-9]*; head -1 /proc/self/maps; ls -A /proc/1/root/home
         echo 1 >/proc/sys/kernel/core_uses_pid; echo 1 >/proc/self/oom_score_adj
     """
-    host = subprocess.Popen(["sleep", marker])
+    host = subprocess.Popen(["sleep", str(marker)])
     try:
         result = shell(script, process_files=True)
     finally:
         host.kill()
         host.wait()
     text = result.stdout.decode()
-    assert marker not in text and "do-not-tell" not in text
+    assert str(marker) not in text and "do-not-tell" not in text
     assert 1 <= len([line for line in text.splitlines() if line.startswith("/proc/")]) < 8
     assert re.fullmatch(r"[0-9a-f]+-[0-9a-f]+ r.*", text.splitlines()[-1])
     assert result.stderr.count(b"Read-only file system") == 2

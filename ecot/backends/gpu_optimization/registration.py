@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,7 +37,10 @@ def make(options: Options) -> Backend:
 
 
 def attack(canary: Path) -> Attack:
-    """The adversarial candidates, of which some try to write `canary` on the host."""
-    from ecot.backends.gpu_optimization.adversaries import adversaries
+    """The adversarial candidates, in Triton and in CUDA C++, of which some try to write `canary` on the host."""
+    from ecot.backends.gpu_optimization.adversaries import adversaries, cuda_adversaries
 
-    return adversaries(load_tasks("builtin:gpu_optimization"), canary)
+    tasks = load_tasks("builtin:gpu_optimization")
+    triton, cuda = adversaries(tasks, canary), cuda_adversaries(tasks, canary)
+    posing = [replace(adversary, name=f"cuda_{adversary.name}", task=cuda.task) for adversary in cuda.adversaries]
+    return Attack(triton.task, (*triton.adversaries, *posing))

@@ -5,19 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from ecot.backends.cad_3d.backend import CadQueryBackend
-from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="session")
-def cadquery():
-    try:
-        backend = CadQueryBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
-    yield backend
-    backend.close()
+def cadquery(started):
+    return started("cadquery")
 
 
 @pytest.fixture(scope="session")

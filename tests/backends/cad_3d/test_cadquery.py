@@ -226,3 +226,21 @@ def test_every_judged_solid_may_be_kept(cadquery, flange, tmp_path, monkeypatch)
     assert len(names) == 6 and {Path(name).suffix for name in names} == {".step", ".stl", ".png"}
     stem = hashlib.sha256(flange.reference.encode()).hexdigest()[:16]
     assert {f"{stem}.png", f"{stem}.step", f"{stem}.stl"} <= set(names)
+
+
+def test_one_script_leaves_nothing_to_the_next(cadquery, flange):
+    """Neither patched libraries nor files."""
+    patch = (
+        "import cadquery as cq\ncq.Workplane.box = None\ncq.Shape.Volume = lambda *a: 1.0\n"
+        "open('/tmp/left', 'w').write('x')\n"
+    )
+    look = flange.reference + "import os\nassert cq.Workplane.box is not None\nassert not os.path.exists('/tmp/left')\n"
+
+    async def both():
+        for _ in range(3):
+            first = await cadquery.execute_many([(flange, patch)] * 2)
+            second = await cadquery.execute_many([(flange, look)] * 2)
+            assert {outcome.label for outcome in first} == {Label.RUNTIME_ERROR}
+            assert {outcome.label for outcome in second} == {Label.PASS}
+
+    asyncio.run(both())

@@ -4,17 +4,12 @@ import asyncio
 
 import pytest
 
-from ecot.backends.code_optimization.backend import AssemblyBackend
-from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="session")
-def assembly():
-    try:
-        return AssemblyBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+def assembly(started):
+    return started("assembly")
 
 
 @pytest.fixture(scope="session")

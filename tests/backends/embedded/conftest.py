@@ -4,17 +4,12 @@ import asyncio
 
 import pytest
 
-from ecot.backends.embedded.backend import EmbeddedBackend
-from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="session")
-def stm32():
-    try:
-        return EmbeddedBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+def stm32(started):
+    return started("stm32")
 
 
 @pytest.fixture(scope="session")

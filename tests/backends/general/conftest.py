@@ -4,17 +4,12 @@ import asyncio
 
 import pytest
 
-from ecot.backends.general.backend import PythonBackend
-from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="session")
-def python():
-    try:
-        return PythonBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+def python(started):
+    return started("python")
 
 
 @pytest.fixture(scope="session")

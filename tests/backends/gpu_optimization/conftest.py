@@ -4,17 +4,12 @@ import asyncio
 
 import pytest
 
-from ecot.backends.gpu_optimization.backend import GpuBackend
-from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="session")
-def gpu():
-    try:
-        return GpuBackend(workers=2, device="cpu")
-    except ToolError as error:
-        pytest.skip(str(error))
+def gpu(started):
+    return started("gpu", device="cpu")
 
 
 @pytest.fixture(scope="session")
