@@ -1,4 +1,4 @@
-"""What happens between steps: the rate, when to log and save, progress on the terminal, metrics, wandb."""
+"""What happens between steps: the rate, when to log and save, metrics, wandb."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ecot.data_mix.plan import PackPlan
@@ -151,44 +150,3 @@ def _has_wandb_key() -> bool:
         return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-class ProgressLine(TrainerCallback):
-    """A progress bar over the steps of a course, on rank 0."""
-
-    def __init__(self, num_steps: int, name: str) -> None:
-        self.num_steps = num_steps
-        self.name = name
-        self.bar: Any = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Open the bar at the step resumed from."""
-        if state.is_world_process_zero:
-            self.bar = tqdm(total=self.num_steps, initial=state.global_step, desc=self.name, unit="step", smoothing=0.1)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Advance."""
-        if self.bar is not None:
-            self.bar.update(1)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Show the losses of the last logged row."""
-        if self.bar is not None and logs and "loss" in logs:
-            shown = {name.removeprefix("loss/"): f"{logs[name]:.3f}" for name in logs if name.startswith("loss")}
-            self.bar.set_postfix({k: v for k, v in shown.items() if k in ("loss", "thinking", "answer")})
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()

@@ -30,7 +30,7 @@ from ecot.data_mix.store import DocumentStore
 from ecot.run_paths import RunPaths
 from ecot.segments import Kind
 from ecot.train.arguments import quiet_libraries, trainer_arguments
-from ecot.train.callbacks import MetricsCallback, PlanCallback, ProgressLine
+from ecot.train.callbacks import MetricsCallback, PlanCallback
 from ecot.train.checkpoint import Progress, list_checkpoints, read_progress, sweep_leftovers
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.course import Course, courses
@@ -44,6 +44,7 @@ from ecot.train.metering import Meter, peak_flops
 from ecot.train.model import build_model
 from ecot.train.preconditions import check_run, check_settings
 from ecot.train.preemption import PreemptionCallback, WatchdogCallback
+from ecot.train.progress_line import ProgressLine
 from ecot.train.saving import Saver
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
@@ -211,7 +212,12 @@ def _build_trainer(
             plan_callback,
             skips,
             MetricsCallback(paths.metrics, plan, config, run_id, settings["run"]),
-            ProgressLine(course.last_step, f"decay of {course.branch}" if course.branch else "train"),
+            ProgressLine(
+                f"decay of {course.branch}" if course.branch else "train",
+                course.last_step,
+                plan.tokens_until,
+                course.milestones,
+            ),
             preemption,
             WatchdogCallback(config.watchdog_seconds),
         ],

@@ -101,6 +101,10 @@ def test_a_signal_to_the_launcher_saves_stops_and_continues(finished, new_run):
     stopped = max(row["step"] for row in run.metrics())
     assert stopped < PackPlan.open(run.paths.plan).num_steps
     assert f"stopped at step {stopped} on a signal" in errors
+    # No terminal: a plain line for every logged row.
+    lines = [line for line in errors.splitlines() if line.startswith("train ")]
+    assert [line.split("/")[0] for line in lines] == [f"train {row['step']}" for row in run.metrics()]
+    assert all(line.isprintable() and " tokens/s/GPU  data wait " in line for line in lines)
     run.train()
     assert run.metrics() == finished.metrics()
     assert all(torch.equal(weight, finished.weights("c")[name]) for name, weight in run.weights("c").items())
