@@ -29,7 +29,9 @@ def plan(
     overrides: Overrides = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="Balance over so many GPUs, per node with --nodes.")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes of the cluster.")] = 1,
-    sequence_ranks: Annotated[int, typer.Option(min=1, help="GPUs that share a pack.")] = 1,
+    sequence_ranks: Annotated[
+        int | None, typer.Option(min=1, help="GPUs that share a pack, if not train.sequence_ranks.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tokenise, fill the nested budgets, pack and deal: the result fixes the whole token stream of the run."""
@@ -40,7 +42,8 @@ def plan(
 
     with progress_bar("plan", hidden=as_json) as progress:
         prepared = prepare(section, config.paths, config.seed, progress)
-    cluster = cluster_balance(prepared.plan, nodes * gpus, sequence_ranks) if gpus else None
+    sharing = sequence_ranks or config.train.sequence_ranks
+    cluster = cluster_balance(prepared.plan, nodes * gpus, sharing) if gpus else None
     if as_json:
         print_json({**prepared.summary, "cluster": asdict(cluster) if cluster else None})
         return

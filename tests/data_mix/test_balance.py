@@ -55,6 +55,9 @@ def test_the_command_prints_tokens_and_balance(run_paths, data_config, tmp_path)
     assert shown.exit_code == 0, shown.output
     result = json.loads(runner.invoke(app, ["plan", str(tmp_path / "run.yaml"), "--gpus", "4", "--json"]).output)
     assert result["cluster"]["data_ranks"] == 4
+    for shared in (["train.sequence_ranks=2"], ["--sequence-ranks", "2"]):
+        command = ["plan", str(tmp_path / "run.yaml"), "--gpus", "4", "--json", *shared]
+        assert json.loads(runner.invoke(app, command).output)["cluster"]["data_ranks"] == 2
     budget = result["plan"]["budgets"][-1]
     for number in (budget["unique"], budget["tokens"]["embedded"]["thinking"], budget["by_kind"]["observation"]):
         assert f"{number:,}" in shown.output
