@@ -55,7 +55,7 @@ def test_a_shared_pack_has_the_loss_and_gradients_of_its_documents(across, heads
     rows = {"crossing": 12, "odd": 8, "none on the first": 4, "none on the second": 5, "filler": 0}
     for name, case in cases.items():
         assert math.isclose(case["loss"], case["expected"], rel_tol=1e-5, abs_tol=1e-7), name
-        assert case["gradient_error"] < 1e-5, name
+        assert case["gradient_error"] < 3e-5, name
         assert case["weights"] == weights[name] and case["rows"] == rows[name], name
     empty = {name: case["ranks_without_rows"] for name, case in cases.items()}
     assert empty == {"crossing": 0, "odd": 0, "none on the first": 1, "none on the second": 1, "filler": 2}

@@ -145,8 +145,9 @@ def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, po
 
 
 def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(new_run, poisoned_command):
+    """Also where the other rank holds the first half of each pack, which is finite."""
     run = new_run("hopeless")
-    command = poisoned_command(run, set(range(3, 99)), "train.max_skipped=2")
+    command = poisoned_command(run, set(range(3, 99)), "train.max_skipped=2", "train.sequence_ranks=2")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, timeout=300, env=environment, capture_output=True, text=True)
     assert result.returncode != 0

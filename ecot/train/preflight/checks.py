@@ -177,11 +177,12 @@ def check_speed(speed: SpeedEstimate) -> Finding:
         f"a pack computes for {speed.compute_seconds_per_pack:.1f} s and moves weights and gradients for "
         f"{speed.communication_seconds_per_pack:.1f} s"
     )
+    exchange = ""
     if speed.exchange_seconds_per_pack:
-        text = f"{text}; its sequence ranks exchange heads for {speed.exchange_seconds_per_pack:.1f} s"
+        exchange = f"; besides, its sequence ranks exchange heads for {speed.exchange_seconds_per_pack:.2f} s"
     if speed.communication_seconds_per_pack > speed.compute_seconds_per_pack:
-        return warning("network", f"{text}: the network decides; larger packs or fewer, fuller nodes")
-    return ok("network", f"{text}, hidden behind it")
+        return warning("network", f"{text}: the network decides; larger packs or fewer, fuller nodes{exchange}")
+    return ok("network", f"{text}, hidden behind it{exchange}")
 
 
 def check_storage(storage: StorageEstimate, grace_seconds: float) -> Iterator[Finding]:
