@@ -65,10 +65,13 @@ def _launch(config: RunConfig, config_path: Path, overrides: list[str]) -> None:
     """Store and plan first, outside any process group's clock; then one process per rank."""
     from ecot.data_mix.prepare import prepare
     from ecot.train.launch import launch_local_ranks
+    from ecot.train.layout import find_layout
     from ecot.train.preconditions import check_run, count_local_ranks
 
-    prepared = prepare(require(config.data, "data", config_path), config.paths, config.seed)
+    data = require(config.data, "data", config_path)
     ranks = count_local_ranks(config.train.local_ranks)
+    find_layout(ranks, config.train.sequence_ranks, data.packing.packs_per_step, data.packing.pack_tokens)
+    prepared = prepare(data, config.paths, config.seed)
     check_run(require(config.model, "model", config_path), config.train, prepared.plan, prepared.train, ranks)
     _tell_rules(config.train.loss.rules, prepared.plan, prepared.train)
     status = launch_local_ranks(ranks, ["train", str(config_path), *overrides])

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from ecot.cli.main import app
 from ecot.cli.run_config import load_run_config
 from ecot.errors import ConfigError
 from ecot.train.config import LlamaShape, ModelConfig, TrainConfig
@@ -64,3 +67,24 @@ def test_a_configuration_that_cannot_be_shared_does_not_load():
     assert load_run_config(CONFIGS / "sft_32b.yaml", ["train.sequence_ranks=8"]).train.sequence_ranks == 8
     with pytest.raises(ValueError, match=r"layout: padded cannot be split over sequence_ranks: 2"):
         TrainConfig(layout="padded", sequence_ranks=2)
+
+
+def test_ranks_are_refused_before_anything_is_tokenised(tmp_path):
+    """There is not even a file to tokenise."""
+    config = {
+        "name": "refused",
+        "run_dir": str(tmp_path / "run"),
+        "data": {
+            "sources": [{"path": str(tmp_path / "none.jsonl")}],
+            "tokenizer": {"path": str(tmp_path / "none")},
+            "budgets": [{"name": "a", "tokens": 4096}],
+            "packing": {"pack_tokens": 512, "global_batch_tokens": 1024},
+        },
+        "model": {"shape": {}},
+        "train": {"local_ranks": 3},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    refused = CliRunner().invoke(app, ["train", str(tmp_path / "run.yaml")])
+    assert "2 packs a step do not divide by 3 data ranks" in str(refused.exception)
+    shared = CliRunner().invoke(app, ["train", str(tmp_path / "run.yaml"), "train.sequence_ranks=2"])
+    assert "3 ranks do not divide into groups of train.sequence_ranks: 2" in str(shared.exception)
