@@ -33,12 +33,14 @@ from ecot.tasks.bundle import Task
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Werror-MODDUP")
 _PROBE_FLAGS = ("--lint-only", "--timing", *_WARNINGS)
 TRANSLATE_FLAGS = (
-    # Loops of the testbench that are written out make most of the C++ and so of the cost.
-    *("--cc", "--timing", "--output-split", "0", "--unroll-stmts", "1"),
+    *("--cc", "--timing", "--output-split", "0"),
     # Two states: what was never written gets a value from the seed, so that reading it shows.
     *("--x-assign", "unique", "--x-initial", "unique"),
     *_WARNINGS,
 )
+_UNROLLING = ("--unroll-stmts", "2000")
+"""A testbench's loops, written out, would make most of the C++ and so of the cost; arrays in a design need some."""
+_NOT_UNROLLED = b"%Error-BLKLOOPINIT"
 _PREPROCESSED_BYTES = 4 * MEBIBYTE
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
 
@@ -61,7 +63,9 @@ class VerilatorSimulator:
         self._builder = ModelBuilder(sandbox, self._tool.root)
         self.title = f"Verilator {self._tool.version}"
         key = hashlib.sha256(secret).hexdigest()
-        self.identity = "\0".join(("simulated by", self._tool.identity, *TRANSLATE_FLAGS, self._builder.identity, key))
+        self.identity = "\0".join(
+            ("simulated by", self._tool.identity, *_UNROLLING, *TRANSLATE_FLAGS, self._builder.identity, key)
+        )
 
     async def judge(self, task: Task, code: str, samples: int | None) -> Execution:
         """Compile and simulate; see `Simulator`."""
@@ -141,7 +145,9 @@ class VerilatorSimulator:
             # The testbench first, so that nothing the candidate defines or leaves open reaches it.
             *("--top-module", bench.top, bench.file_name, CANDIDATE_FILE),
         )
-        result = await self._verilate(arguments, files, settings, outputs=(OUTPUT_FOLDER,))
+        result = await self._verilate((*_UNROLLING, *arguments), files, settings, outputs=(OUTPUT_FOLDER,))
+        if _NOT_UNROLLED in result.stderr:
+            result = await self._verilate(arguments, files, settings, outputs=(OUTPUT_FOLDER,))
         if result.exit_code != 0:
             return _refused(result, bench)
         generated = {name: data for name, data in result.outputs.items() if name.endswith((".cpp", ".h"))}

@@ -94,5 +94,5 @@ def runtime_text(raw: bytes, bench: Bench, entry: str) -> str:
     found = _RUNTIME.findall(raw.decode("utf-8", "replace"))
     if not found:
         return ""
-    text = re.sub(rf"\b{bench.top}\.\w+{bench.suffix}\b", entry, found[-1])
+    text = re.sub(rf"\b(?:TOP\.)?{bench.top}\.\w+{bench.suffix}\b", entry, found[-1])
     return f"{_hide(text, bench)}\n"
