@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +27,14 @@ from ecot.backends.cad_3d.judging import (
     judge_script,
     read_notes,
     refuse_broken,
-    screen_source,
 )
 from ecot.backends.cad_3d.settings import CadSettings, read_settings
 from ecot.backends.cad_3d.tool import cadquery_identity
-from ecot.backends.concurrency import run_all
+from ecot.backends.candidate_text import screen_source
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox.command import MEBIBYTE, Limits
 from ecot.backends.sandbox.fork_server import ForkCommand, ForkPool, ForkResult, ForkServerSpec
+from ecot.backends.tool_backend import ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
@@ -53,6 +50,7 @@ SERVER = ForkServerSpec(
 )
 """CadQuery takes seconds to import: once per server."""
 
+_NUL_MESSAGE = "SyntaxError: NUL character in the source"
 _WALL_FACTOR = 12.0
 _WALL_EXTRA = 10.0
 """Seconds. A busy machine must not turn a slow candidate into one that cannot be judged."""
@@ -62,7 +60,7 @@ _DOUBT = 0.05
 """By how much Boolean operations and grid may differ before the former are taken for broken."""
 
 
-class CadQueryBackend:
+class CadQueryBackend(ToolBackend):
     """Runs CAD tasks on CadQuery, each script in a forked process of a sandboxed server."""
 
     name = "cadquery"
@@ -82,33 +80,18 @@ class CadQueryBackend:
             SandboxError: no sandbox can be had.
         """
         identity = cadquery_identity()
-        self._pool = ForkPool(SERVER, workers=len(os.sched_getaffinity(0)) if workers is None else workers)
+        self._pool = ForkPool(SERVER, workers=default_workers() if workers is None else workers)
         self._artifacts = artifacts
         self._references: dict[str, bytes] = {}
-        self._fingerprint = hashlib.sha256(identity.encode() + _harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of((identity,), ("cad_3d",)))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of tool and harness."""
-        return self._fingerprint
+    async def _prepare(self, task: Task, code: str) -> None:
+        await self._reference(task)
 
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its settings are wrong.
-            ToolError: the reference does not pass, or tool or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
-        reference = await self._reference(task)
-        started = time.monotonic()
-        execution = screen_source(code) or await self._judge(task, code, reference)
-        return replace(execution, seconds=time.monotonic() - started, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
+    async def _outcome(self, task: Task, code: str) -> Execution:
+        if refused := screen_source(code, SCRIPT, _NUL_MESSAGE):
+            return refused
+        return await self._judge(task, code, await self._reference(task))
 
     async def export(self, task: Task, code: str) -> dict[str, bytes]:
         """The solid of a candidate as `solid.step`, `solid.stl` and a picture `solid.png`; empty if it has none.
@@ -254,12 +237,3 @@ def _limits(cpu_seconds: int, memory_mib: int) -> Limits:
         output_bytes=256 * 1024,
         processes=8,
     )
-
-
-def _harness_source() -> bytes:
-    """What decides an outcome besides the tool."""
-    parts = []
-    for package in (_ROOM, "ecot.backends.sandbox"):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith(".py")]
-        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
-    return b"".join(content for _, content in sorted(parts))

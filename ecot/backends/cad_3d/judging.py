@@ -15,26 +15,8 @@ from ecot.backends.sandbox.fork_command import ForkResult
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
 _EPSILON_MM3 = 1e-6
 _MOST_TEXT = 400
-
-
-def screen_source(code: str) -> Execution | None:
-    """Refuse what is not worth giving to Python."""
-    size = len(code.encode("utf-8", "replace"))
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    if size > MAX_SOURCE_BYTES:
-        text = f"{SCRIPT}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    if "\0" in code:
-        line = code[: code.index("\0")].count("\n") + 1
-        text = f"{SCRIPT}:{line}: SyntaxError: NUL character in the source\n"
-        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
-    return None
 
 
 def refuse_broken(result: ForkResult, what: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ecot.backends.task_settings import task_settings
 from ecot.config import Config
-from ecot.errors import DataError
 from ecot.tasks.bundle import Task
 
 
@@ -32,10 +32,4 @@ def read_settings(task: Task) -> CadSettings:
     Raises:
         DataError: names the task and the key.
     """
-    try:
-        return CadSettings.model_validate(dict(task.settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(CadSettings.model_fields)
-        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error
+    return task_settings(CadSettings, task)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ecot.backends.chip_design.harness import harness_source
+from ecot.backends.candidate_text import screen_source
+from ecot.backends.chip_design.harness import CANDIDATE_FILE
 from ecot.backends.chip_design.icarus import IcarusSimulator
-from ecot.backends.chip_design.judging import screen_source
 from ecot.backends.chip_design.lint import find_verilator, lint
 from ecot.backends.chip_design.settings import ChipDesignSettings, read_settings
 from ecot.backends.chip_design.simulator import Simulator, SimulatorName
 from ecot.backends.chip_design.synthesis import SynthesisTool, find_yosys, synthesise
 from ecot.backends.chip_design.verilator import VerilatorSimulator
-from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import Sandbox, find_sandbox
-from ecot.errors import DataError, ToolError
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
+from ecot.errors import ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
-DEFAULT_SECRET = "ecot"
-"""Public, so that labels and diagnostics are the same everywhere. See `IcarusBackend.__init__`."""
+_NUL_MESSAGE = "error: syntax error: NUL character in the source"
 
 _SIMULATORS: Mapping[SimulatorName, Callable[[Sandbox, bytes], Simulator]] = {
     "icarus": IcarusSimulator,
@@ -31,7 +28,7 @@ _SIMULATORS: Mapping[SimulatorName, Callable[[Sandbox, bytes], Simulator]] = {
 }
 
 
-class IcarusBackend:
+class IcarusBackend(ToolBackend):
     """Runs chip design tasks: a simulator gives the verdict, Yosys can take a PASS back, a linter adds its view.
 
     The simulator is Icarus Verilog, hence the name, or by option Verilator.
@@ -66,41 +63,22 @@ class IcarusBackend:
         """
         self._sandbox: Sandbox = find_sandbox()
         self._simulator: Simulator = _SIMULATORS[simulator](self._sandbox, secret.encode())
-        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._reference_samples: dict[str, int] = {}
         self._linter = find_verilator() if lint else None
         self._synthesiser = find_yosys() if synthesis else None
         self._reference_is_clean: dict[str, bool] = {}
         parts = [self._simulator.identity]
         parts += [tool.identity for tool in (self._linter, self._synthesiser) if tool is not None]
-        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of(parts, ("chip_design",), (".py", ".sv", ".cpp")))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of tool, flags, secret and harness."""
-        return self._fingerprint
+    async def _prepare(self, task: Task, code: str) -> None:
+        await self._samples(task)
 
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its bundle is incomplete.
-            ToolError: the reference does not pass, or tool or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
-        async with self._slots.take():
-            samples = await self._samples(task)
-            started = time.monotonic()
-            execution = screen_source(code) or await self._look_further(
-                task, code, await self._simulator.judge(task, code, samples)
-            )
-            seconds = time.monotonic() - started
-        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
+    async def _outcome(self, task: Task, code: str) -> Execution:
+        if refused := screen_source(code, CANDIDATE_FILE, _NUL_MESSAGE):
+            return refused
+        execution = await self._simulator.judge(task, code, await self._samples(task))
+        return await self._look_further(task, code, execution)
 
     async def _samples(self, task: Task) -> int:
         """How many samples the reference's simulation counts; a candidate must reach as many."""

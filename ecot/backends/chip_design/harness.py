@@ -102,15 +102,6 @@ def make_bench(task: Task, code: str, secret: bytes) -> Bench:
     return Bench(text, suffix, folder, nonce, _time_unit(text))
 
 
-def harness_source() -> bytes:
-    """What decides an outcome besides the tool: goes into the fingerprint."""
-    parts = []
-    for package in ("ecot.backends.chip_design", "ecot.backends.sandbox"):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".sv", ".cpp"))]
-        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
-    return b"".join(content for _, content in sorted(parts))
-
-
 def _derive(secret: bytes, task: Task, code: str, purpose: str) -> str:
     message = "\0".join((purpose, task.hash, code)).encode("utf-8", "surrogatepass")
     return hmac.new(secret, message, hashlib.sha256).hexdigest()

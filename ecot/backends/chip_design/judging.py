@@ -5,30 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 
-from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise, tool_line
+from ecot.backends.chip_design.diagnostics import classify_compilation, describe_verdict, normalise
 from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, TimeUnit
 from ecot.backends.chip_design.verdict import Verdict, has_spoofed_verdict, read_verdict
 from ecot.backends.sandbox import SandboxResult
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
-
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
-
-def screen_source(code: str) -> Execution | None:
-    """Refuse what is not worth giving to the compiler."""
-    size = len(code.encode("utf-8", "replace"))
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    if size > MAX_SOURCE_BYTES:
-        text = f"{CANDIDATE_FILE}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    if "\0" in code:
-        # The compiler would stop reading here and judge only what stands before.
-        text = tool_line(code[: code.index("\0")].count("\n") + 1, "syntax error: NUL character in the source")
-        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
-    return None
 
 
 def refuse_broken_run(result: SandboxResult, program: str) -> None:
@@ -64,7 +46,8 @@ def judge_compilation(result: SandboxResult, bench: Bench, entry: str) -> Execut
     if (stopped := judge_limits(result, "iverilog")) is not None:
         return stopped
     messages = normalise(result.stderr + result.stdout, bench, entry)
-    if result.exit_code == 0:
+    # The exit code is the number of errors modulo 256.
+    if result.exit_code == 0 and ": error: " not in messages:
         raise ToolError(f"iverilog ended well but wrote no program: {messages}")
     return Execution(Label.COMPILATION_ERROR, classify_compilation(messages), Stage.COMPILE, messages)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ecot.backends.task_settings import task_settings
 from ecot.config import Config
-from ecot.errors import DataError
 from ecot.tasks.bundle import Task
 
 MEBIBYTE = 1 << 20
@@ -36,10 +36,4 @@ def read_settings(task: Task) -> ChipDesignSettings:
     Raises:
         DataError: names the task and the key.
     """
-    try:
-        return ChipDesignSettings.model_validate(dict(task.settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(ChipDesignSettings.model_fields)
-        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error
+    return task_settings(ChipDesignSettings, task)

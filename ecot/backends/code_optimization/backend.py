@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 
+from ecot.backends.candidate_text import screen_source
 from ecot.backends.code_optimization.building import COMPILE_FLAGS, Built, Parts, build, build_parts, file_name
 from ecot.backends.code_optimization.copying import normalised_source
 from ecot.backends.code_optimization.inputs import draw_cases, encode
-from ecot.backends.code_optimization.judging import judge_build, judge_run, judge_values, screen_source
+from ecot.backends.code_optimization.judging import judge_build, judge_run, judge_values
 from ecot.backends.code_optimization.running import Inputs, count_program, run_program, time_pairs
 from ecot.backends.code_optimization.settings import BASELINE_FILE, CodeSettings, Plan, read_plan, read_settings
 from ecot.backends.code_optimization.tool import Toolchain, find_toolchain
-from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.concurrency import Slots
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import Sandbox, find_sandbox
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
-
-DEFAULT_SECRET = "ecot"
-"""Public, so that labels and diagnostics are the same everywhere. See `AssemblyBackend.__init__`."""
 
 LANGUAGES = ("c", "asm")
 
@@ -43,7 +39,7 @@ class _Prepared:
     """The baseline's normalised tokens."""
 
 
-class AssemblyBackend:
+class AssemblyBackend(ToolBackend):
     """Runs C and assembly candidates against what gcc -O3 makes of the task's baseline."""
 
     name = "assembly"
@@ -67,42 +63,20 @@ class AssemblyBackend:
         self._sandbox: Sandbox = find_sandbox()
         self._secret = secret.encode()
         self._timing_pairs = timing_pairs
-        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._turns: dict[str, Slots] = {}
         self._parts: Parts | None = None
         self._prepared: dict[str, _Prepared] = {}
         self._first_references: dict[str, Execution] = {}
         words = [self._tools.identity, *COMPILE_FLAGS, hashlib.sha256(self._secret).hexdigest(), str(timing_pairs)]
-        self._fingerprint = hashlib.sha256("\0".join(words).encode() + _harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of(words, ("code_optimization",), (".py", ".c")))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of tools, flags, secret and harness."""
-        return self._fingerprint
+    async def _outcome(self, task: Task, code: str) -> Execution:
+        prepared = await self._prepare_task(task)
+        # The reference was run to see that the task is sound; its first outcome need not be found twice.
+        known = self._first_references.pop(task.hash, None) if code == task.reference else None
+        return known or await self._judge(task, code, prepared)
 
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its bundle is incomplete.
-            ToolError: the reference does not pass, or tools or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
-        async with self._slots.take():
-            started = time.monotonic()
-            prepared = await self._prepare(task)
-            # The reference was run to see that the task is sound; its first outcome need not be found twice.
-            known = self._first_references.pop(task.hash, None) if code == task.reference else None
-            execution = known or await self._judge(task, code, prepared)
-            seconds = time.monotonic() - started
-        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
-
-    async def _prepare(self, task: Task) -> _Prepared:
+    async def _prepare_task(self, task: Task) -> _Prepared:
         """Build the baseline and try the reference, once per task."""
         key = task.hash
         async with self._turns.setdefault("", Slots(1)).take():
@@ -219,12 +193,3 @@ def _judge_count(ours: int, theirs: int, max_ratio: float, execution: Execution)
 
 def _copied(text: str, stage: Stage) -> Execution:
     return Execution(Label.PROTOCOL_VIOLATION, "copied", stage, text)
-
-
-def _harness_source() -> bytes:
-    """What decides an outcome besides the tools: goes into the fingerprint."""
-    parts = []
-    for package in ("ecot.backends.code_optimization", "ecot.backends.sandbox"):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".c"))]
-        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
-    return b"".join(content for _, content in sorted(parts))

@@ -17,9 +17,6 @@ from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
 ABI_RULES = (
     *(f"register {name} was not restored" for name in ("rbx", "rbp", "r12", "r13", "r14", "r15")),
     "the stack pointer was not restored",
@@ -32,21 +29,6 @@ ABI_RULES = (
 """The System V calling convention, in the order of the harness's bits."""
 
 _IN_STACK, _IN_CODE = 254, 253
-
-
-def screen_source(code: str, file_name: str) -> Execution | None:
-    """Refuse what is not worth giving to the compiler."""
-    size = len(code.encode("utf-8", "replace"))
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    if size > MAX_SOURCE_BYTES:
-        text = f"{file_name}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    if "\0" in code:
-        line = code[: code.index("\0")].count("\n") + 1
-        text = f"{file_name}:{line}: error: NUL character in the source\n"
-        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
-    return None
 
 
 def refuse_broken_run(result: SandboxResult, program: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ecot.backends.task_settings import task_settings, validated
 from ecot.config import Config
 from ecot.errors import DataError
 from ecot.tasks.bundle import Task
@@ -97,16 +98,13 @@ class Plan(Config):
     absolute: float = Field(0.0, ge=0)
 
 
-ConfigT = TypeVar("ConfigT", bound=Config)
-
-
 def read_settings(task: Task) -> CodeSettings:
     """Validate a task's settings.
 
     Raises:
         DataError: names the task and the key.
     """
-    return _validated(CodeSettings, dict(task.settings), f"task {task.id}: settings")
+    return task_settings(CodeSettings, task)
 
 
 def read_plan(task: Task) -> Plan:
@@ -122,18 +120,8 @@ def read_plan(task: Task) -> Plan:
         values = yaml.safe_load(task.hidden[PLAN_FILE])
     except yaml.YAMLError as error:
         raise DataError(f"{place}: not valid YAML: {error}") from error
-    plan = _validated(Plan, values, place)
+    plan = validated(Plan, values, place)
     for index, argument in enumerate(plan.arguments):
         if (argument.scalar is None) == (argument.buffer is None):
             raise DataError(f"{place} key 'arguments.{index}': holds either a scalar or a buffer")
     return plan
-
-
-def _validated(kind: type[ConfigT], values: object, place: str) -> ConfigT:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(kind.model_fields)
-        raise DataError(f"{place} key {key!r}: {first['msg']}; allowed keys: {allowed}") from error

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 
-from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.candidate_text import screen_source
 from ecot.backends.embedded.diagnostics import CANDIDATE_FILE, memory_usage, normalise
 from ecot.backends.embedded.emulator import Emulator, find_emulator
 from ecot.backends.embedded.frames import Case, Entry, Report, read_report
-from ecot.backends.embedded.judging import judge_build, judge_run, screen_source
+from ecot.backends.embedded.judging import judge_build, judge_run
 from ecot.backends.embedded.known import check_known_answers
 from ecot.backends.embedded.runs import FirmwareRun, make_run, variant_of
 from ecot.backends.embedded.settings import KIBIBYTE, MEBIBYTE, EmbeddedSettings, read_settings
 from ecot.backends.embedded.toolchain import COMPILE_FLAGS, LINK_FLAGS, ArmToolchain, find_toolchain
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
 
 BENCH_FILE = "bench.c"
 DEVICE_HEADER = "stm32f4.h"
-DEFAULT_SECRET = "ecot"
-"""Public, so that labels and diagnostics are the same everywhere."""
-
 _WALL_FACTOR = 12.0
 """Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
 _IMAGE = "firmware.elf"
@@ -42,7 +38,7 @@ class _Built:
     result: SandboxResult
 
 
-class EmbeddedBackend:
+class EmbeddedBackend(ToolBackend):
     """Runs firmware tasks for the STM32F4, each candidate in a sandbox."""
 
     name = "stm32"
@@ -65,39 +61,21 @@ class EmbeddedBackend:
         self._emulator: Emulator = find_emulator(emulator)
         self._sandbox: Sandbox = find_sandbox()
         self._secret = secret.encode()
-        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._benches: dict[str, bytes] = {}
         self._reference_images: dict[str, bytes] = {}
         self._expected: dict[tuple[str, int], Report] = {}
         parts = [self._tools.identity, self._emulator.identity, hashlib.sha256(self._secret).hexdigest()]
-        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + _harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of(parts, ("embedded", "embedded/firmware"), (".py", ".h", ".ld")))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of tools, flags, secret and harness."""
-        return self._fingerprint
+    async def _prepare(self, task: Task, code: str) -> None:
+        await self._expect(task, variant_of(self._secret, task, code), read_settings(task))
 
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its bundle is incomplete.
-            ToolError: the reference does not come to its end, or tool or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+    async def _outcome(self, task: Task, code: str) -> Execution:
         settings = read_settings(task)
-        async with self._slots.take():
-            variant = variant_of(self._secret, task, code)
-            expected = await self._expect(task, variant, settings)
-            started = time.monotonic()
-            execution = screen_source(code) or await self._judge(task, code, variant, expected, settings)
-            seconds = time.monotonic() - started
-        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
+        variant = variant_of(self._secret, task, code)
+        if refused := screen_source(code, CANDIDATE_FILE):
+            return refused
+        return await self._judge(task, code, variant, await self._expect(task, variant, settings), settings)
 
     async def _judge(
         self, task: Task, code: str, variant: int, expected: Report, settings: EmbeddedSettings
@@ -211,16 +189,6 @@ def _linker_script(settings: EmbeddedSettings) -> bytes:
     for mark, value in values.items():
         script = script.replace(mark, str(value))
     return script.encode()
-
-
-def _harness_source() -> bytes:
-    """What decides an outcome besides the tools: goes into the fingerprint."""
-    parts = []
-    for folder in ("embedded", "embedded/firmware", "sandbox"):
-        for item in (resources.files("ecot.backends") / folder).iterdir():
-            if item.name.endswith((".py", ".h", ".ld")) and item.name != "adversaries.py":
-                parts.append((item.name, item.read_bytes()))
-    return b"".join(content for _, content in sorted(parts))
 
 
 def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:

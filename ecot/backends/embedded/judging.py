@@ -19,28 +19,10 @@ from ecot.backends.sandbox import SandboxResult
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
 _ASLEEP = b"icount sleep disabled and no active timers"
 """QEMU's warning that the device sleeps and that nothing can wake it."""
 
 INSTRUCTIONS_PER_MICROSECOND = 1000 // NANOSECONDS_PER_INSTRUCTION
-
-
-def screen_source(code: str) -> Execution | None:
-    """Refuse what is not worth giving to the compiler."""
-    size = len(code.encode("utf-8", "replace"))
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    if size > MAX_SOURCE_BYTES:
-        text = f"{CANDIDATE_FILE}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    if "\0" in code:
-        line = code[: code.index("\0")].count("\n") + 1
-        text = f"{CANDIDATE_FILE}:{line}: error: NUL character in the source\n"
-        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
-    return None
 
 
 def _refuse_outside_kill(result: SandboxResult, program: str) -> None:

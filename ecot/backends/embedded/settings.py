@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from ecot.backends.task_settings import task_settings
 from ecot.config import Config
 from ecot.errors import DataError
 from ecot.tasks.bundle import Task
@@ -52,13 +53,7 @@ def read_settings(task: Task) -> EmbeddedSettings:
     Raises:
         DataError: names the task and the key.
     """
-    try:
-        settings = EmbeddedSettings.model_validate(dict(task.settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(EmbeddedSettings.model_fields)
-        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error
+    settings = task_settings(EmbeddedSettings, task)
     if settings.usart2_input and settings.usart2_input not in task.hidden:
         raise DataError(f"task {task.id}: settings key 'usart2_input': no hidden file {settings.usart2_input!r}")
     return settings

@@ -5,33 +5,29 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.candidate_text import screen_source
+from ecot.backends.concurrency import Slots
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.general.judging import (
     CANDIDATE_FILE,
     judge_check,
     judge_failed_call,
     judge_run,
     judge_values,
-    screen_source,
 )
 from ecot.backends.general.records import Returned, Transcript, read_results, read_transcript
 from ecot.backends.general.settings import CASES_FILE, CHECK_FILE, GeneralSettings, read_settings
 from ecot.backends.general.tool import ENVIRONMENT, FLAGS, Interpreter, find_interpreter
 from ecot.backends.general.values import decode
 from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
-
-DEFAULT_SECRET = "ecot"
-"""Public, so that labels and diagnostics are the same everywhere. See `PythonBackend.__init__`."""
 
 _WALL_FACTOR = 10.0
 _WALL_SLACK = 30.0
@@ -40,7 +36,7 @@ _WALL_SLACK = 30.0
 _MEBIBYTE = 1 << 20
 
 
-class PythonBackend:
+class PythonBackend(ToolBackend):
     """Runs Python functions; the reference and the judge never share a process with a candidate."""
 
     name = "python"
@@ -61,7 +57,6 @@ class PythonBackend:
         self._python: Interpreter = find_interpreter()
         self._sandbox: Sandbox = find_sandbox()
         self._secret = secret.encode()
-        self._slots = Slots(len(os.sched_getaffinity(0)) if workers is None else workers)
         self._turns: dict[str, Slots] = {}
         self._sound: set[str] = set()
         self._first_references: dict[str, Execution] = {}
@@ -70,35 +65,14 @@ class PythonBackend:
         # Under the name by which the programs import it; folders without `__init__.py` are packages too.
         self._values = {"ecot/backends/general/values.py": (package / "values.py").read_bytes()}
         words = [self._python.version, *FLAGS, hashlib.sha256(self._secret).hexdigest()]
-        self._fingerprint = hashlib.sha256("\0".join(words).encode() + _harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of(words, ("general",)))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of interpreter, flags, secret and harness."""
-        return self._fingerprint
-
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its bundle is incomplete.
-            ToolError: the reference does not pass, or interpreter or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
-        async with self._slots.take():
-            started = time.monotonic()
-            settings = read_settings(task)
-            await self._try_reference(task, settings)
-            # Its first outcome need not be found twice.
-            known = self._first_references.pop(task.hash, None) if code == task.reference else None
-            execution = known or screen_source(code) or await self._judge(task, code, settings)
-            seconds = time.monotonic() - started
-        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
+    async def _outcome(self, task: Task, code: str) -> Execution:
+        settings = read_settings(task)
+        await self._try_reference(task, settings)
+        # Its first outcome need not be found twice.
+        known = self._first_references.pop(task.hash, None) if code == task.reference else None
+        return known or screen_source(code, CANDIDATE_FILE, nul="") or await self._judge(task, code, settings)
 
     async def _try_reference(self, task: Task, settings: GeneralSettings) -> None:
         """See, once per task, that the reference passes."""
@@ -185,12 +159,3 @@ class PythonBackend:
     def _derive(self, task: Task, code: str, purpose: str) -> str:
         message = "\0".join((purpose, task.hash, code)).encode("utf-8", "surrogatepass")
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-
-
-def _harness_source() -> bytes:
-    """What decides an outcome besides the interpreter: goes into the fingerprint."""
-    parts = []
-    for package in ("ecot.backends.general", "ecot.backends.sandbox"):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith(".py")]
-        parts += [(item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
-    return b"".join(content for _, content in sorted(parts))

@@ -17,20 +17,6 @@ from ecot.tasks.bundle import Task
 
 CANDIDATE_FILE = "candidate.py"
 
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
-
-def screen_source(code: str) -> Execution | None:
-    """Refuse what is not worth running."""
-    size = len(code.encode("utf-8", "replace"))
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    if size > MAX_SOURCE_BYTES:
-        text = f"{CANDIDATE_FILE}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    return None
-
 
 def judge_run(result: SandboxResult, transcript: Transcript, task: Task) -> Execution | None:
     """The outcome of a run that did not come to its end; None for one that did.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ecot.backends.task_settings import task_settings
 from ecot.config import Config
 from ecot.errors import DataError
 from ecot.tasks.bundle import Task
@@ -34,13 +35,7 @@ def read_settings(task: Task) -> GeneralSettings:
     Raises:
         DataError: names the task and the key.
     """
-    try:
-        settings = GeneralSettings.model_validate(dict(task.settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(GeneralSettings.model_fields)
-        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error
+    settings = task_settings(GeneralSettings, task)
     if (CASES_FILE in task.hidden) == (CHECK_FILE in task.hidden):
         raise DataError(f"task {task.id}: key 'hidden': either {CASES_FILE!r} or {CHECK_FILE!r} is needed")
     return settings

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import time
-from collections.abc import Sequence
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from ecot.backends.concurrency import Slots, run_all
+from ecot.backends.candidate_text import screen_source
+from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.gpu_optimization.cuda_runs import CPU_FLAGS, CudaRunner
 from ecot.backends.gpu_optimization.cuda_source import screen_cuda
 from ecot.backends.gpu_optimization.cuda_tool import find_cuda_tools
@@ -26,7 +23,7 @@ from ecot.backends.gpu_optimization.device import (
     with_speed,
 )
 from ecot.backends.gpu_optimization.inside import exchange
-from ecot.backends.gpu_optimization.judging import Trial, judge_triton, screen_python, screen_source
+from ecot.backends.gpu_optimization.judging import Trial, judge_triton, screen_python
 from ecot.backends.gpu_optimization.settings import GpuSettings, read_settings
 from ecot.backends.gpu_optimization.targets import TARGETS
 from ecot.backends.gpu_optimization.trials import (
@@ -34,12 +31,12 @@ from ecot.backends.gpu_optimization.trials import (
     TRITON_ENTRY,
     derive_seed,
     draw_trial,
-    harness_source,
     limits,
 )
 from ecot.backends.sandbox import find_sandbox
 from ecot.backends.sandbox.fork_command import ForkCommand, ForkResult
 from ecot.backends.sandbox.fork_server import ForkPool
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
 from ecot.errors import DataError, MissingToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
@@ -47,14 +44,12 @@ from ecot.tasks.bundle import Task
 CANDIDATE_FILES = {"python": "candidate.py", "cuda": "candidate.cu"}
 """Languages of this domain's tasks, to the name under which diagnostics speak of the candidate."""
 
-DEFAULT_SECRET = "ecot"
-"""Public, so that labels and diagnostics are the same everywhere. See `GpuBackend.__init__`."""
-
+_FOLDERS = ("gpu_optimization", "gpu_optimization/emulator", "gpu_optimization/inside")
 _OUTPUT_BYTES = 256 << 10
 _START_SECONDS = 10
 
 
-class GpuBackend:
+class GpuBackend(ToolBackend):
     """Runs tasks of Triton and CUDA kernels, each candidate in a sandbox."""
 
     name = "gpu"
@@ -86,14 +81,13 @@ class GpuBackend:
             SandboxError: no sandbox can be had.
         """
         versions = [f"{name} {_version(name)}" for name in ("torch", "triton", "numpy")]
-        workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        workers = default_workers() if workers is None else workers
         files = device_files()
         self._device = choose_device(device, files, _has_cuda_build())
         on_gpu = self._device == "cuda"
         self._pool = ForkPool(server(files, SERVER.scratch_bytes) if on_gpu else SERVER, workers=workers)
         self._timed = timed and on_gpu
         self._references: dict[str, Execution] = {}
-        self._slots = Slots(workers)
         self._secret = secret.encode()
         self._target = TARGETS[target]
         tools = find_cuda_tools()
@@ -107,37 +101,15 @@ class GpuBackend:
             str(self._timed),
             hashlib.sha256(self._secret).hexdigest(),
         ]
-        self._fingerprint = hashlib.sha256("\0".join(parts).encode() + harness_source()).hexdigest()
+        super().__init__(workers, fingerprint_of(parts, _FOLDERS, (".py", ".h", ".cpp")))
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of tools, target, secret and harness."""
-        return self._fingerprint
-
-    async def execute(self, task: Task, code: str) -> Execution:
-        """Run one candidate; see `ecot.backends.protocol.Backend`.
-
-        Raises:
-            DataError: the task is not of this domain or its bundle is incomplete.
-            ToolError: the hidden oracle fails, or tool or sandbox are broken.
-        """
-        if task.domain not in self.domains:
-            raise DataError(f"task {task.id}: domain {task.domain} cannot run on {self.name}")
+    async def _outcome(self, task: Task, code: str) -> Execution:
         if task.language not in CANDIDATE_FILES:
             allowed = ", ".join(CANDIDATE_FILES)
             raise DataError(f"task {task.id}: key 'language': {task.language!r} is unknown here; allowed: {allowed}")
         settings = read_settings(task)
-        async with self._slots.take():
-            started = time.monotonic()
-            execution = screen_source(code, CANDIDATE_FILES[task.language])
-            if execution is None:
-                execution = await self._run(task, code, settings)
-            seconds = time.monotonic() - started
-        return replace(execution, seconds=seconds, fingerprint=self._fingerprint)
-
-    async def execute_many(self, jobs: Sequence[tuple[Task, str]]) -> list[Execution]:
-        """Run several candidates at once, results in the order of `jobs`; see `Backend`."""
-        return await run_all([self.execute(task, code) for task, code in jobs])
+        refused = screen_source(code, CANDIDATE_FILES[task.language])
+        return refused or await self._run(task, code, settings)
 
     async def _run(self, task: Task, code: str, settings: GpuSettings) -> Execution:
         # Of such tasks the reference is trusted text of the task itself, as the oracle is.

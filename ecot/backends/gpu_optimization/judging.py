@@ -19,9 +19,6 @@ from ecot.backends.sandbox.fork_command import ForkResult
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 
-MAX_SOURCE_BYTES = 1 << 20
-"""A candidate above this is refused unread; real ones have some thousand bytes."""
-
 _STAGE_LINE = re.compile(rb"^ecot-stage (compile|run)$", re.MULTILINE)
 
 _FAULTS = {
@@ -60,21 +57,6 @@ class Report:
     launches: int = 0
     usage: dict[str, float] = field(default_factory=dict)
     kernel_missing: bool = False
-
-
-def screen_source(code: str, file: str) -> Execution | None:
-    """Refuse what is not worth giving to any tool."""
-    if not code.strip():
-        return Execution(Label.FORMAT_ERROR, "no_code", Stage.PARSE, "no code: the candidate is empty\n")
-    size = len(code.encode("utf-8", "replace"))
-    if size > MAX_SOURCE_BYTES:
-        text = f"{file}: error: {size} bytes of source; at most {MAX_SOURCE_BYTES} are accepted\n"
-        return Execution(Label.RESOURCE_EXCEEDED, "", Stage.PARSE, text)
-    if "\0" in code:
-        line = code[: code.index("\0")].count("\n") + 1
-        text = f"{file}:{line}: error: NUL character in the source\n"
-        return Execution(Label.COMPILATION_ERROR, "syntax", Stage.PARSE, text)
-    return None
 
 
 def screen_python(code: str, file: str = "candidate.py") -> Execution | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from ecot.backends.task_settings import task_settings
 from ecot.config import Config
 from ecot.errors import DataError
 from ecot.tasks.bundle import Task
@@ -69,13 +70,7 @@ def read_settings(task: Task) -> GpuSettings:
     Raises:
         DataError: names the task and the key.
     """
-    try:
-        settings = GpuSettings.model_validate(dict(task.settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(GpuSettings.model_fields)
-        raise DataError(f"task {task.id}: settings key {key!r}: {first['msg']}; allowed keys: {allowed}") from error
+    settings = task_settings(GpuSettings, task)
     if (task.language == "cuda") != bool(settings.launches):
         raise DataError(f"task {task.id}: settings key 'launches': a cuda task needs it, a python task has none")
     if task.language == "cuda" and not settings.outputs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from importlib import resources
 
 from ecot.backends.gpu_optimization.inside import exchange
 from ecot.backends.gpu_optimization.judging import Trial
@@ -90,17 +89,3 @@ def limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
         output_bytes=output_bytes,
         processes=32,
     )
-
-
-def harness_source() -> bytes:
-    """What decides an outcome besides the tools: goes into the fingerprint."""
-    parts = []
-    for package in (
-        "ecot.backends.gpu_optimization",
-        "ecot.backends.gpu_optimization.emulator",
-        _INSIDE,
-        "ecot.backends.sandbox",
-    ):
-        files = [item for item in resources.files(package).iterdir() if item.name.endswith((".py", ".h", ".cpp"))]
-        parts += [(package + item.name, item.read_bytes()) for item in files if item.name != "adversaries.py"]
-    return b"".join(content for _, content in sorted(parts))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ecot.backends.candidate_text import screen_source
 from ecot.backends.chip_design.backend import IcarusBackend
-from ecot.backends.chip_design.harness import make_bench
-from ecot.backends.chip_design.judging import screen_source
+from ecot.backends.chip_design.harness import CANDIDATE_FILE, make_bench
 from ecot.backends.chip_design.settings import read_settings
 from ecot.backends.chip_design.verilator_build import ModelBuilder
 from ecot.backends.conformance import outcome
@@ -70,7 +70,9 @@ def screen(simulator):
 
     def run(task, code):
         bench = make_bench(task, code, b"secret")
-        return screen_source(code) or asyncio.run(simulator.screen(task, code, bench, read_settings(task)))
+        return screen_source(code, CANDIDATE_FILE) or asyncio.run(
+            simulator.screen(task, code, bench, read_settings(task))
+        )
 
     return run
 
