@@ -13,7 +13,7 @@ from pathlib import Path
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
 from ecot.errors import DataError, EcotError
-from ecot.outcomes import Domain, Execution, Label
+from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.progress import Progress
 from ecot.tasks.bundle import Task
 
@@ -121,9 +121,9 @@ async def check_backend(
         attack: the adversaries of this backend; None leaves them out.
         canary: the host path that adversaries try to write; it must not come to exist.
         known_failures: `group/name` of a check that is known to fail, to the reason.
-        repeats: how often the cheapest candidate that passes and the cheapest that fails with a diagnostic run, half of
-            the times one by one and half side by side. All others that use up no time limit run twice. Outcomes must
-            be the same.
+        repeats: how often the cheapest candidate that passes and the cheapest that fails in the check, with a
+            diagnostic, run: half of the times one by one and half side by side. All others that use up no time limit
+            run twice. Outcomes must be the same.
         progress: called after every check.
 
     Raises:
@@ -241,14 +241,16 @@ class _Suite:
         return run
 
     def _cheapest(self) -> list[str]:
-        honest = {name: job for name, job in self._given.items() if not name.startswith("adversary/")}
-        passing = [name for name, (_, _, first) in honest.items() if first.passed]
+        """Of those that pass, and of those that fail with a diagnostic, in the check if there are any: so both ran."""
+        given = {name: job[2] for name, job in self._given.items() if not name.startswith("adversary/")}
+        passing = [name for name, first in given.items() if first.passed]
         failing = [
             name
-            for name, (_, _, first) in honest.items()
+            for name, first in given.items()
             if not first.passed and first.diagnostics and first.label is not Label.TIMEOUT
         ]
-        return [min(names, key=lambda name: honest[name][2].seconds) for names in (passing, failing) if names]
+        failing = [name for name in failing if given[name].stage is Stage.CHECK] or failing
+        return [min(names, key=lambda name: given[name].seconds) for names in (passing, failing) if names]
 
     def _compare(self, names: Sequence[str], again: Sequence[Execution]) -> str:
         for name, second in zip(names, again, strict=True):
