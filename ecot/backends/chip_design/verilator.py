@@ -129,9 +129,11 @@ class VerilatorSimulator:
         """
         header = header_identifiers(task.reference, task.entry) or frozenset()
         pins = ", ".join(f".{name}('0)" for name in input_ports(task.reference, task.entry, header))
-        probe = f"module {bench.top}; {task.entry} probed{bench.suffix} ({pins}); endmodule\n"
-        files = {bench.file_name: probe.encode(), CANDIDATE_FILE: text.encode()}
-        arguments = (*_PROBE_FLAGS, "--top-module", bench.top, bench.file_name, CANDIDATE_FILE)
+        top, probe = f"probe{bench.suffix}", f"{bench.folder}/probe.sv"
+        text_of_probe = f"module {top}; {task.entry} probed{bench.suffix} ({pins}); endmodule\n"
+        # The testbench may include modules that the candidate instantiates.
+        files = self._sources(task, text, bench) | {probe: text_of_probe.encode()}
+        arguments = (*_PROBE_FLAGS, "--top-module", top, bench.file_name, probe, CANDIDATE_FILE)
         result = await self._verilate(arguments, files, settings)
         return None if result.exit_code == 0 else _refused(result, bench)
 
@@ -139,7 +141,7 @@ class VerilatorSimulator:
         self, task: Task, text: str, bench: Bench, settings: ChipDesignSettings
     ) -> dict[str, bytes] | Execution:
         """The generated C++, by name under `OUTPUT_FOLDER`, or what Verilator has against candidate and testbench."""
-        files = {**environment_files(task), bench.file_name: bench.text.encode(), CANDIDATE_FILE: text.encode()}
+        files = self._sources(task, text, bench)
         arguments = (
             *(*TRANSLATE_FLAGS, "--prefix", PREFIX, "--Mdir", OUTPUT_FOLDER),
             # The testbench first, so that nothing the candidate defines or leaves open reaches it.
@@ -154,6 +156,10 @@ class VerilatorSimulator:
         if not generated:
             raise ToolError("verilator ended well but wrote no C++")
         return generated
+
+    @staticmethod
+    def _sources(task: Task, text: str, bench: Bench) -> dict[str, bytes]:
+        return {**environment_files(task), bench.file_name: bench.text.encode(), CANDIDATE_FILE: text.encode()}
 
     async def _verilate(
         self,

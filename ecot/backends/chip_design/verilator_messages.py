@@ -39,9 +39,9 @@ def judge_messages(raw: bytes, bench: Bench, preprocessing: bool = False) -> Exe
         preprocessing: whether only the preprocessor ran; all that it objects to is syntax.
     """
     errors = _errors(raw, bench)
-    shown = [error.line for error in errors[:MAX_LINES]]
-    if len(errors) > MAX_LINES:
-        shown.append(f"... {len(errors) - MAX_LINES} more lines")
+    shown = list(dict.fromkeys(error.line for error in errors))
+    if len(shown) > MAX_LINES:
+        shown = [*shown[:MAX_LINES], f"... {len(shown) - MAX_LINES} more lines"]
     subcode = "syntax" if preprocessing else _subcode(errors)
     return Execution(Label.COMPILATION_ERROR, subcode, Stage.COMPILE, "".join(f"{line}\n" for line in shown))
 

@@ -181,6 +181,16 @@ def test_a_verdict_is_neither_forged_nor_avoided(simulate, tasks, snippet, expec
     assert not re.search(r"/tmp|harness|[0-9a-f]{16}", execution.diagnostics)
 
 
+def test_a_module_that_the_testbench_includes_may_be_used(screen, tasks):
+    alu = tasks["alu"]
+    code = alu.reference.replace("assign zero     = (result == '0);", "is_zero #(WIDTH) unit (result, zero);")
+    part = "module is_zero #(parameter int W = 8) (input [W-1:0] v, output z); assign z = v == 0; endmodule\n"
+    hidden = {"testbench.sv": '`include "is_zero.sv"\n' + alu.hidden["testbench.sv"]}
+    given = replace(alu, reference=code, hidden={**alu.hidden, **hidden}, environment={"is_zero.sv": part})
+    assert code != alu.reference and screen(given, code) == code
+    assert outcome(screen(alu, code)) == "COMPILATION_ERROR/elaboration"
+
+
 def test_what_was_never_written_is_noise_and_the_same_every_time(simulate, tasks):
     """Two states: there is no `x` to see, so an undriven output differs at some samples instead of at all."""
     task = tasks["alu"]
