@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cProfile
 import json
+import os
 import pstats
 import resource
 import tempfile
@@ -150,6 +151,7 @@ def run_one(name: str, folder: Path, cores: int) -> dict[str, float]:
 
 def profile_ecot(folder: Path) -> dict[str, float]:
     """Share of the time of each stage, in one process and thread under Python's profiler."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as in the workers; otherwise threads hide their share
     profiler, clock = cProfile.Profile(), Clock()
     profiler.enable()
     run_ecot(folder, 0, clock)

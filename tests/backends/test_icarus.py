@@ -54,6 +54,14 @@ def test_an_undriven_output_shows_as_unknown(execute, tasks):
     assert "output 'zero' expected 1'b1, got 1'bx" in text
 
 
+def test_so_many_errors_that_the_exit_code_is_0_again(execute, tasks):
+    """Icarus ends with the number of errors, of which the system keeps eight bits."""
+    cells = "wire [255:0] n;\ngenvar i;\nfor (i = 0; i < 256; i = i + 1) begin : cells\nalways @(a) n[i] <= 1;\nend\n"
+    execution = execute(tasks["alu"], tasks["alu"].reference.replace("endmodule", f"{cells}endmodule"))
+    assert (execution.label, execution.subcode) == (Label.COMPILATION_ERROR, "elaboration")
+    assert "n[i] is not a valid l-value" in execution.diagnostics
+
+
 def test_a_multi_bit_unknown_keeps_its_width(execute, tasks):
     code = tasks["lfsr"].reference.replace("            state <= RESET_STATE;\n", "")
     text = execute(tasks["lfsr"], code).diagnostics

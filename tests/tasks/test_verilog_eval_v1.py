@@ -94,17 +94,37 @@ def test_a_task_without_description_is_named(tmp_path):
         import_tasks("verilog_eval_v1", tmp_path / "v1", tmp_path / "out")
 
 
+OTHER_BENCHES = {"2012_q2fsm", "2013_q2afsm", "fsm_ps2"}
+"""Of these, some attempts were recorded under another testbench of the same name, which counts other samples."""
+
+
 def agreement(icarus, tmp_path, every):
-    """Attempts of a language model, run here, against the label that an independent harness gave them."""
+    """Attempts of a language model, run here, against the label that an independent harness gave them.
+
+    Left out are attempts that were recorded under another testbench, and those on a task that neither can judge, since
+    Icarus 11 does not compile its reference.
+    """
     if not PUBLIC.is_dir():
         pytest.skip(f"{PUBLIC} is not here: a copy of the public attempts is needed")
     import_tasks("verilog_eval_v1", PUBLIC, tmp_path / "out")
     tasks = load_tasks(str(tmp_path / "out"))
     with gzip.open(PUBLIC / "attempts.even.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines][::every]
+    for broken in {task_id(row["task_id"]) for row in rows if row["icarus11_label"] == "REF_BROKEN"}:
+        with pytest.raises(ToolError, match="the reference does not pass"):
+            asyncio.run(icarus.execute(tasks[broken], tasks[broken].reference))
+    rows = [row for row in rows if row["icarus11_label"] != "REF_BROKEN"]
     executions = asyncio.run(icarus.execute_many([(tasks[task_id(row["task_id"])], row["code"]) for row in rows]))
-    same = [e.passed == (row["icarus11_label"] == "PASS") for e, row in zip(executions, rows, strict=True)]
+    same = [
+        execution.passed == (row["icarus11_label"] == "PASS")
+        for execution, row in zip(executions, rows, strict=True)
+        if not (row["task_id"] in OTHER_BENCHES and counts_differ(execution, row))
+    ]
     return sum(same) / len(same), len(same)
+
+
+def counts_differ(execution, row):
+    return "samples" in execution.metrics and row["mismatches"] and row["mismatches"][1] != execution.metrics["samples"]
 
 
 def test_verdicts_agree_with_an_independent_harness(icarus, tmp_path):
@@ -116,4 +136,4 @@ def test_verdicts_agree_with_an_independent_harness(icarus, tmp_path):
 @pytest.mark.drill
 def test_all_verdicts_agree_with_an_independent_harness(icarus, tmp_path):
     share, count = agreement(icarus, tmp_path, 1)
-    assert count > 4000 and share >= 0.995
+    assert count > 4400 and share >= 0.995
