@@ -86,9 +86,13 @@ def test_preempted_in_the_middle_of_an_evaluation(slurm_run, make_trajectory, fi
     job.preempt()
     assert job.finish()["Restarts"] == "2", "once for the held-out documents, once for the signal"
     assert "preempted" in job.log(1, "job.log")
-    rows = [{key: row[key] for key in row if not key.startswith("heldout")} for row in job.run.metrics()]
-    assert rows == finished.metrics() and "heldout/loss" in job.run.metrics()[-1]
+    assert "heldout/loss" in job.run.metrics()[-1]
+    assert without_heldout(job.run) == without_heldout(finished)
     assert_same_weights(job.run, finished)
+
+
+def without_heldout(run):
+    return [{key: row[key] for key in row if not key.startswith("heldout")} for row in run.metrics()]
 
 
 @pytest.mark.drill
@@ -158,5 +162,6 @@ def test_a_hang_leaves_stacks_and_the_job_tries_again(slurm_run, finished):
     os.kill(job.rank_processes()[0], signal.SIGSTOP)
     assert job.finish()["Restarts"] == "1"
     waiting = [log for log in (job.log(0, "rank-0.log"), job.log(0, "rank-1.log")) if "Timeout (0:01:00)!" in log]
-    assert len(waiting) == 1 and "most recent call first" in waiting[0]
+    # The stopped rank may write its own, late, when Slurm wakes it up to end it.
+    assert waiting and all("most recent call first" in log for log in waiting)
     assert_same_run(job.run, finished)
