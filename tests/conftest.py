@@ -1,5 +1,7 @@
 """Order of the suite, and which tests share a worker."""
 
+from dataclasses import replace
+
 import pytest
 
 SHARED_BY = {
@@ -28,3 +30,16 @@ def pytest_collection_modifyitems(items):
         for beginning, group in SHARED_BY.items():
             if place.startswith(beginning) and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def thinned():
+    """Tasks of which only every third keeps its wrong candidates; a drill runs those of all (`test_verify.py`)."""
+
+    def thin(tasks):
+        return {
+            name: task if number % 3 == 0 else replace(task, wrong=())
+            for number, (name, task) in enumerate(tasks.items())
+        }
+
+    return thin

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ecot.backends.registry import backends_named
 from ecot.backends.verify import verify_tasks
 from ecot.outcomes import Label
+from ecot.tasks.registry import load_tasks
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,11 @@ def test_a_broken_task_is_a_row_and_hides_no_other(icarus, tasks):
     assert "alu/reference: expected PASS, got TOOL_ERROR/reference" in first.describe()
     assert second.reference.as_expected and not second.as_expected
     assert second.describe().startswith("pwm/duty_taken_at_once: expected TIMEOUT/run, got FUNCTIONAL_MISMATCH")
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("backend", "domain"), backends_named())
+def test_every_candidate_of_every_domain_is_labelled_as_written_down(started, backend, domain):
+    rows = asyncio.run(verify_tasks(load_tasks(f"builtin:{domain}"), started(backend)))
+    assert [row.describe() for row in rows if not row.as_expected] == []

@@ -97,6 +97,7 @@ def test_a_plan_that_is_no_prefix_is_refused(prepared, new_run):
         check_prefixes(RunPaths(other.paths.root), members)
 
 
+@pytest.mark.drill
 def test_what_is_done_is_not_done_again(prepared):
     run, _ = prepared
     first = ecot_sweep(run, "--only", "a", "--stage", "train", "--stage", "export")

@@ -15,12 +15,12 @@ TASKS = load_tasks("builtin:embedded")
 
 
 @pytest.fixture(scope="module")
-def verified():
+def verified(thinned):
     try:
         backend = EmbeddedBackend(workers=2)
     except ToolError as error:
         pytest.skip(str(error))
-    return {task.id: task for task in asyncio.run(verify_tasks(TASKS, backend))}
+    return {task.id: task for task in asyncio.run(verify_tasks(thinned(TASKS), backend))}
 
 
 def test_there_are_enough_of_them():

@@ -94,7 +94,7 @@ def test_a_signal_to_the_launcher_saves_stops_and_continues(finished, new_run):
     deadline = time.monotonic() + 200
     while not any(row["step"] >= 3 for row in run.metrics()):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.05)
     process.send_signal(signal.SIGUSR1)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == EXIT_PREEMPTED, errors[-2000:]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ecot.data_mix.plan import PackPlan
-from ecot.train.checkpoint import list_checkpoints
+from ecot.errors import CheckpointError
+from ecot.train.checkpoint import find_checkpoint, list_checkpoints
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -35,6 +36,7 @@ def test_milestones_stand_at_the_ends_of_the_budgets_and_are_not_rotated(finishe
     assert len(ordinary) == 2
 
 
+@pytest.mark.drill
 def test_finished_training_has_nothing_left_to_do(finished):
     before = finished.paths.metrics.read_bytes()
     finished.train()
@@ -108,7 +110,13 @@ def test_a_damaged_checkpoint_is_passed_over_and_a_lost_rank_ends_the_others(fin
     assert run.metrics() == finished.metrics()
 
 
-def test_another_plan_is_refused(killed, new_run):
+def test_checkpoints_of_another_plan_are_refused(killed):
+    with pytest.raises(CheckpointError, match=r"was trained on plan .* another run_dir"):
+        find_checkpoint(killed[0].paths, "0" * 64)
+
+
+@pytest.mark.drill
+def test_another_plan_is_refused_by_the_command(killed, new_run):
     run = new_run("replanned", like=killed[0])
     command = run.command("data.packing.global_batch_tokens=1024")
     result = subprocess.run(command, capture_output=True, text=True, timeout=200)
