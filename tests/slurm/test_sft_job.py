@@ -86,7 +86,7 @@ def test_preempted_in_the_middle_of_an_evaluation(slurm_run, make_trajectory, fi
     job.preempt()
     assert job.finish()["Restarts"] == "2", "once for the held-out documents, once for the signal"
     assert "preempted" in job.log(1, "job.log")
-    assert "heldout/loss" in job.run.metrics()[-1]
+    assert "heldout/loss/thinking" in job.run.metrics()[-1]
     assert without_heldout(job.run) == without_heldout(finished)
     assert_same_weights(job.run, finished)
 
