@@ -114,7 +114,8 @@ class Completer:
         if not conversation.attempts:
             raise ConfigError(
                 f"the prompt of task {conversation.task.id} has {len(conversation.next_ids)} tokens; with "
-                f"eval.max_new_tokens {self.config.max_new_tokens} the model has room for {room}; lower max_new_tokens"
+                f"eval.max_new_tokens {self.config.max_new_tokens} the model has room for {room}; lower "
+                "max_new_tokens, or take shorter tasks or a model with a longer context"
             )
         conversation.out_of_room = True
         return False

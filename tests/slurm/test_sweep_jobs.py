@@ -34,7 +34,9 @@ def test_the_study_runs_to_its_report(slurm, new_run, make_trajectory):
     }
     evaluation = "eval={tasks: 'builtin:chip_design', backend: icarus, num_tasks: 2, max_new_tokens: 8}"
     command = ["slurm/sweep.sh", "--gres=none", "--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", output, "--"]
-    command += [str(run.config), f"run_dir={run.paths.root}", evaluation]
+    # Real tasks are longer than what the tiny model trains on.
+    context = "model.shape.max_position_embeddings=4096"
+    command += [str(run.config), f"run_dir={run.paths.root}", evaluation, context]
     environment = {**os.environ, **slurm.environment, **settings}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
