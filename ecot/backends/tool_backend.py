@@ -23,14 +23,16 @@ class ToolBackend(ABC):
     name: str
     domains: frozenset[Domain]
 
-    def __init__(self, workers: int | None, fingerprint: str) -> None:
+    def __init__(self, workers: int | None, fingerprint: str, *, per_core: int = 1) -> None:
         """Bound the executions.
 
         Args:
-            workers: executions at once; by default the number of cores that this process may use.
+            workers: executions at once; by default `per_core` for each core that this process may use.
             fingerprint: of tools, flags, secret and harness; see `fingerprint_of`.
+            per_core: more than one for tools so quick that entering and leaving the sandbox, which is mostly waiting
+                for the kernel, takes a good part of an execution.
         """
-        self._slots = Slots(default_workers() if workers is None else workers)
+        self._slots = Slots(default_workers() * per_core if workers is None else workers)
         self._fingerprint = fingerprint
 
     @property

@@ -49,7 +49,7 @@ class IcarusBackend(ToolBackend):
         """Find tools and sandbox.
 
         Args:
-            workers: executions at once; by default the number of cores that this process may use.
+            workers: executions at once; by default twice the number of cores that this process may use.
             simulator: `icarus` or `verilator`; the latter knows two states only and costs seconds of compilation.
             lint: whether Verilator's findings are added to the diagnostics of whatever compiles.
             synthesis: whether Yosys synthesises whatever passes.
@@ -69,7 +69,8 @@ class IcarusBackend(ToolBackend):
         self._reference_is_clean: dict[str, bool] = {}
         parts = [self._simulator.identity]
         parts += [tool.identity for tool in (self._linter, self._synthesiser) if tool is not None]
-        super().__init__(workers, fingerprint_of(parts, ("chip_design",), (".py", ".sv", ".cpp")))
+        fingerprint = fingerprint_of(parts, ("chip_design",), (".py", ".sv", ".cpp"))
+        super().__init__(workers, fingerprint, per_core=2)
 
     async def _prepare(self, task: Task, code: str) -> None:
         await self._samples(task)

@@ -18,7 +18,7 @@ class Options(Config):
     """What `IcarusBackend` takes; see there."""
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
-    """Executions at once; as many as there are cores without it."""
+    """Executions at once; twice as many as there are cores without it."""
     simulator: SimulatorName = "icarus"
     """What gives the verdict: `icarus`, or `verilator`, which knows no `x` and compiles for seconds."""
     lint: Annotated[bool, Field(strict=True)] = True

@@ -48,7 +48,7 @@ class EmbeddedBackend(ToolBackend):
         """Find compiler, emulator and sandbox.
 
         Args:
-            workers: executions at once; by default the number of cores that this process may use.
+            workers: executions at once; by default twice the number of cores that this process may use.
             secret: key of nonces and stimuli. The default gives the same outcomes everywhere. Set one of your own
                 where candidates may hold answers that were worked out for the default's stimuli.
             emulator: `auto`, `qemu` or `renode`.
@@ -65,7 +65,8 @@ class EmbeddedBackend(ToolBackend):
         self._reference_images: dict[str, bytes] = {}
         self._expected: dict[tuple[str, int], Report] = {}
         parts = [self._tools.identity, self._emulator.identity, hashlib.sha256(self._secret).hexdigest()]
-        super().__init__(workers, fingerprint_of(parts, ("embedded", "embedded/firmware"), (".py", ".h", ".ld")))
+        fingerprint = fingerprint_of(parts, ("embedded", "embedded/firmware"), (".py", ".h", ".ld"))
+        super().__init__(workers, fingerprint, per_core=2)
 
     async def _prepare(self, task: Task, code: str) -> None:
         await self._expect(task, variant_of(self._secret, task, code), read_settings(task))
