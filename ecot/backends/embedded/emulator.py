@@ -35,6 +35,32 @@ code=$?
 wait
 exit $code"""
 
+ASLEEP_EXIT_CODE = 98
+"""The device sleeps, and nothing can wake it."""
+
+_BLOCK_BYTES = 512
+"""The unit of the shell's limit on the size of files."""
+
+# A pipe would wake its reader for every byte that the device sends, so the emulator writes into a file: up to a limit,
+# which kills it. It says when the device sleeps with no timer set. If it is then about to end, it ends in milliseconds;
+# otherwise the device would sleep for ever. The shell's own words about a killed emulator are no output.
+_WITHOUT_INPUT = f"""exec 4>&2 2>/dev/null
+mkfifo said || exit 99
+blocks=$1
+shift
+(ulimit -f "$blocks"; exec "$@" -D notes.txt >uart.bin 2>said 4>&-) &
+while IFS= read -r line; do
+    printf '%s\\n' "$line" >&4
+    case $line in *"no active timers"*)
+        timeout 5 cat >&4 || {{ kill -9 $!; wait; cat uart.bin; exit {ASLEEP_EXIT_CODE}; }}
+    esac
+done <said
+wait $!
+code=$?
+cat uart.bin
+[ -s notes.txt ] && cat notes.txt >&4
+exit $code"""
+
 
 class Emulator(Protocol):
     """Turns a run into a sandboxed command and reads what came out."""
@@ -71,7 +97,7 @@ class Qemu:
     def identity(self) -> str:
         """Version, content and arguments."""
         content = hashlib.sha256(Path(self.path).read_bytes()).hexdigest()[:16]
-        return " ".join([self.version, content, *self._arguments(), _WITH_USART2_INPUT])
+        return " ".join([self.version, content, *self._arguments(), _WITH_USART2_INPUT, _WITHOUT_INPUT])
 
     def command(self, run: FirmwareRun, limits: Limits) -> SandboxCommand:
         """The command that runs the image."""
@@ -83,6 +109,9 @@ class Qemu:
             argv = ["/bin/sh", "-c", _WITH_USART2_INPUT, "sh", *argv, "-serial", "pipe:usart2"]
         elif run.capture_usart2:
             argv += ["-serial", "file:usart2.bin"]
+        else:
+            blocks = limits.output_bytes // _BLOCK_BYTES
+            argv = ["/bin/sh", "-c", _WITHOUT_INPUT, "sh", str(blocks), *argv]
         if run.capture_usart2 or run.usart2_input is not None:
             outputs = ("usart2.bin",)
         return SandboxCommand(

@@ -12,7 +12,7 @@ from ecot.backends.embedded.diagnostics import (
     normalise,
     overflowed_region,
 )
-from ecot.backends.embedded.emulator import NANOSECONDS_PER_INSTRUCTION
+from ecot.backends.embedded.emulator import ASLEEP_EXIT_CODE, NANOSECONDS_PER_INSTRUCTION
 from ecot.backends.embedded.faults import classify_fault, describe_fault, parse_fault
 from ecot.backends.embedded.frames import Report, compare
 from ecot.backends.sandbox import SandboxResult
@@ -82,7 +82,7 @@ def judge_run(
     if report.forged or len(report.cases) > len(expected.cases):
         text = "the candidate printed lines that pose as the test bench's\n"
         return Execution(Label.PROTOCOL_VIOLATION, "spoofed_verdict", Stage.CHECK, text)
-    if result.output_truncated:
+    if result.output_truncated or result.signal == signal.SIGXFSZ:
         text = "the run was stopped: endless output, or endless accesses to hardware that is not modelled\n"
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, text)
     stopped = _stopped(result, report)
@@ -107,10 +107,11 @@ def _stopped(result: SandboxResult, report: Report) -> Execution | None:
     if result.cpu_exhausted:
         text = f"the run was stopped: out of time, and the device's own deadline was switched off{where}\n"
         return Execution(Label.TIMEOUT, "run", Stage.RUN, text)
+    asleep = result.exit_code == ASLEEP_EXIT_CODE or (result.deadline_passed and _ASLEEP in result.stderr)
+    if asleep and not report.ending:
+        text = f"the run was stopped: the device sleeps and no interrupt can wake it{where}\n"
+        return Execution(Label.TIMEOUT, "run", Stage.RUN, text)
     if result.deadline_passed:
-        if _ASLEEP in result.stderr:
-            text = f"the run was stopped: the device sleeps and no interrupt can wake it{where}\n"
-            return Execution(Label.TIMEOUT, "run", Stage.RUN, text)
         raise ToolError(
             f"the emulator was stopped after {result.seconds:.0f} s of real time with processor time left: "
             "the machine is overloaded; run fewer workers"
