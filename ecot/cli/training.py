@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecot.cli.imports import imported_to_stay
 from ecot.cli.options import AsJson, ConfigPath, Overrides, RunDir, console, print_json
 from ecot.cli.run_config import RunConfig, load_run_config, require
 
@@ -38,17 +39,20 @@ def train(
     if copy_only:
         _copy(config, model)
         return
-    from ecot.train.distributed import rank_environment
+    from ecot.train.rank_environment import rank_environment
 
     rank = rank_environment(os.environ)
     if rank is None:
         _launch(config, config_path, overrides or [])
         return
-    from ecot.data_mix.tokenizer import tokenizer_path
-    from ecot.train.run import train_rank
+    with imported_to_stay():
+        from ecot.data_mix.tokenizer import tokenizer_path
+        from ecot.train.distributed import end_process
+        from ecot.train.run import train_rank
 
     tokenizer = tokenizer_path(data.tokenizer, config.paths)
     train_rank(model, config.train, config.paths, tokenizer, config.seed, rank, config.model_dump(mode="json"))
+    end_process()
 
 
 def _copy(config: RunConfig, model: ModelConfig) -> None:

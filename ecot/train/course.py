@@ -9,14 +9,14 @@ run's own schedule decays. Branches begin when the plan is done, so the run itse
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecot.data_mix.plan import PackPlan, PlannedBudget
-from ecot.errors import CheckpointError, ConfigError
+from ecot.errors import CheckpointError
 from ecot.run_paths import RunPaths
+from ecot.train.branches import decay_steps
 from ecot.train.checkpoint import find_checkpoint, find_damage
 from ecot.train.config import TrainConfig
 from ecot.train.milestones import BRANCHES, milestone_steps
@@ -65,27 +65,8 @@ def courses(config: TrainConfig, plan: PackPlan, paths: RunPaths) -> list[Course
     return [main, *[_branch(config, plan, paths, budget) for budget in plan.budgets[:-1]]]
 
 
-def check_branches(config: TrainConfig, plan: PackPlan) -> None:
-    """Refuse branches that do not fit the plan.
-
-    Raises:
-        ConfigError: a milestone lies in the warm-up or in the run's own decay, or too little data comes after it.
-    """
-    tokens = plan.packs_per_step * plan.pack_tokens
-    for budget in plan.budgets[:-1] if config.milestones.decay_tokens else ():
-        at, end = budget.last_step * tokens, (budget.last_step + _decay_steps(config, plan)) * tokens
-        total = plan.num_steps * tokens
-        place = f"train.milestones.decay_tokens: milestone {budget.name} at {at:,} tokens"
-        if at < config.schedule.warmup_tokens:
-            raise ConfigError(f"{place} lies in the warm-up; shorten train.schedule.warmup_tokens")
-        if at > total - config.schedule.decay_tokens:
-            raise ConfigError(f"{place} lies in the run's own decay; shorten train.schedule.decay_tokens")
-        if end > total:
-            raise ConfigError(f"{place} has {total - at:,} tokens of data after it; lower the decay to that")
-
-
 def _branch(config: TrainConfig, plan: PackPlan, paths: RunPaths, budget: PlannedBudget) -> Course:
-    steps = _decay_steps(config, plan)
+    steps = decay_steps(config, plan)
     factor = functools.partial(
         branch_factor, first_step=budget.last_step, num_steps=steps, min_ratio=config.schedule.min_ratio
     )
@@ -103,7 +84,3 @@ def _branch(config: TrainConfig, plan: PackPlan, paths: RunPaths, budget: Planne
 def branch_paths(paths: RunPaths, name: str) -> RunPaths:
     """The folder of the branch off a milestone."""
     return RunPaths(paths.root / BRANCHES / name)
-
-
-def _decay_steps(config: TrainConfig, plan: PackPlan) -> int:
-    return math.ceil(config.milestones.decay_tokens / (plan.packs_per_step * plan.pack_tokens))

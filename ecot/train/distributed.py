@@ -1,61 +1,15 @@
-"""Who this process is among the ranks, and the few collectives used outside DeepSpeed."""
+"""The few collectives used outside DeepSpeed, and how a rank begins anew or ends."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
 import torch
 import torch.distributed as dist
-
-from ecot.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class RankEnvironment:
-    """The variables that every launcher sets in its own way."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    address: str
-    port: int
-
-    def export(self) -> None:
-        """Set torch's variables, which DeepSpeed and accelerate read."""
-        os.environ.update(
-            RANK=str(self.rank),
-            WORLD_SIZE=str(self.world_size),
-            LOCAL_RANK=str(self.local_rank),
-            MASTER_ADDR=self.address,
-            MASTER_PORT=str(self.port),
-        )
-
-
-def rank_environment(environ: Mapping[str, str]) -> RankEnvironment | None:
-    """Read the rank from torchrun's or srun's variables; None when no launcher started this process.
-
-    Raises:
-        ConfigError: a launcher's variables are there but incomplete.
-    """
-    if "RANK" in environ:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-    elif "SLURM_PROCID" in environ and int(environ.get("SLURM_NTASKS", "1")) > 1:
-        names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "MASTER_ADDR", "MASTER_PORT")
-    else:
-        return None
-    missing = [name for name in names if name not in environ]
-    if missing:
-        raise ConfigError(
-            f"{names[0]} is set but {', '.join(missing)} is not; start ranks with `srun`, `torchrun` or plain "
-            "`ecot train`, and under srun export MASTER_ADDR and MASTER_PORT"
-        )
-    rank, world_size, local_rank, address, port = (environ[name] for name in names)
-    return RankEnvironment(int(rank), int(world_size), int(local_rank), address, int(port))
 
 
 def use_gloo_alone() -> None:
@@ -84,6 +38,16 @@ def restart_process() -> NoReturn:
     sys.stderr.flush()
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # devices and sockets too, so that nothing of theirs stays taken
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def end_process() -> NoReturn:
+    """End a rank that is done, as multiprocessing ends its workers: Python would go on to take apart all that torch,
+    transformers and TRL left in memory, which takes 2 s.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _free_port() -> int:

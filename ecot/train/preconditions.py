@@ -1,4 +1,8 @@
-"""What is checked before a model is built: a mistake is answered once, before ranks start, and again on each rank."""
+"""What is checked before a model is built: a mistake is answered once, before ranks start, and again on each rank.
+
+The launcher needs neither torch (3 s to import) nor the models of transformers (8 s) where these checks do not, so they
+are imported by the checks that do.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
 from ecot.errors import CheckpointError, ConfigError, PlanError
+from ecot.train.branches import check_branches
 from ecot.train.config import ModelConfig, TrainConfig
-from ecot.train.course import check_branches
 from ecot.train.layout import RankLayout, check_heads, check_model, find_layout
-from ecot.train.model_families import read_model_config
 from ecot.train.uploading import upload_command
 
 logger = logging.getLogger(__name__)
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Devices of NVIDIA's and AMD's drivers, and of either under Windows: where there is none torch finds no GPU."""
 
 
 def count_local_ranks(wanted: int) -> int:
@@ -29,10 +33,19 @@ def count_local_ranks(wanted: int) -> int:
     Raises:
         ConfigError: more ranks than GPUs.
     """
-    gpus = torch.cuda.device_count()
+    gpus = _count_gpus()
     if gpus and wanted > gpus:
         raise ConfigError(f"train.local_ranks is {wanted} but this machine has {gpus} GPUs; lower it")
     return wanted or gpus or 1
+
+
+def _count_gpus() -> int:
+    """GPUs that torch may use here."""
+    if not any(Path(device).exists() for device in _GPU_DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def check_run(
@@ -58,6 +71,8 @@ def check_run(
         raise ConfigError(f"model.path: {model.path} holds no config.json; name a folder of Hugging Face weights")
     check_model(model, config.sequence_ranks)
     if model.path is not None and config.sequence_ranks > 1:
+        from ecot.train.model_families import read_model_config
+
         stored = read_model_config(model.path)
         check_heads(stored.num_attention_heads, stored.num_key_value_heads, config.sequence_ranks)
     schedule = config.schedule
@@ -75,7 +90,7 @@ def check_run(
             "train.heldout.every_steps is set but the run has no held-out documents; name them in data.heldout, or "
             "set it to 0"
         )
-    if config.loss.impl == "liger" and not torch.cuda.is_available():
+    if config.loss.impl == "liger" and _count_gpus() == 0:
         raise ConfigError("train.loss.impl: liger needs a GPU; choose ecot, torch or trl here")
     return layout
 

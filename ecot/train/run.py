@@ -15,6 +15,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DS_BUILD_OPS", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("DS_LOG_LEVEL", "warning")
+# A rank compiles nothing. DeepSpeed asks for a compiled Muon optimizer, which nobody uses, and loads torch's compiler.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 import datasets
 import torch
@@ -34,7 +36,7 @@ from ecot.train.callbacks import MetricsCallback, PlanCallback
 from ecot.train.checkpoint import Progress, list_checkpoints, read_progress, sweep_leftovers
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.course import Course, courses
-from ecot.train.distributed import RankEnvironment, restart_process, use_gloo_alone
+from ecot.train.distributed import restart_process, use_gloo_alone
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
 from ecot.train.heldout import HeldoutScorer
@@ -45,6 +47,7 @@ from ecot.train.model import build_model
 from ecot.train.preconditions import check_run, check_settings
 from ecot.train.preemption import PreemptionCallback, WatchdogCallback
 from ecot.train.progress_line import ProgressLine
+from ecot.train.rank_environment import RankEnvironment
 from ecot.train.saving import Saver
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer

@@ -13,7 +13,8 @@ from ecot.data_mix.plan import PackPlan
 from ecot.train.checkpoint import Progress, check_space, rotate_checkpoints, write_checkpoint
 from ecot.train.course import Course
 from ecot.train.distributed import barrier, sum_over_ranks
-from ecot.train.milestones import probe_logits, write_milestone
+from ecot.train.milestones import write_record
+from ecot.train.probe import probe_logits, write_probe
 from ecot.train.skipping import SkipCallback
 from ecot.train.trainer import EcotTrainer
 from ecot.train.uploading import Uploader
@@ -54,7 +55,8 @@ class Saver:
             model.generation_config.save_pretrained(folder)
             if name:
                 self.tokenizer.save_pretrained(folder / "tokenizer")
-                write_milestone(folder, self._record(trainer, name, counts), probe)
+                write_record(folder, self._record(trainer, name, counts))
+                write_probe(folder, probe)
 
         needed = torch.tensor(trainer.state_bytes(), device=trainer.args.device)
         check_space(paths.root, int(sum_over_ranks(needed).item()))

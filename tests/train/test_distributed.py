@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ecot.errors import ConfigError, TrainingError
-from ecot.train.distributed import RankEnvironment, rank_environment
 from ecot.train.launch import launch_local_ranks
+from ecot.train.rank_environment import RankEnvironment, rank_environment
 
 
 def test_ranks_are_read_from_torchrun_and_srun():

@@ -5,8 +5,9 @@ import torch
 
 from ecot.errors import ConfigError
 from ecot.run_paths import RunPaths
+from ecot.train.branches import check_branches
 from ecot.train.config import ScheduleConfig, TrainConfig
-from ecot.train.course import check_branches, courses
+from ecot.train.course import courses
 from ecot.train.schedule import PlanSchedule, branch_factor, learning_rate_factor
 
 

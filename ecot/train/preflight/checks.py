@@ -12,6 +12,7 @@ from ecot.data_mix.readiness import what_is_not_prepared
 from ecot.data_mix.tokenizer import load_tokenizer
 from ecot.errors import ConfigError, EcotError
 from ecot.run_paths import RunPaths
+from ecot.train.branches import check_branches
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.layout import RankLayout, check_heads, find_layout
 from ecot.train.preflight.findings import Finding, failure, ok, warning
@@ -123,8 +124,6 @@ def check_branches_of(train: TrainConfig, plan: PackPlan) -> Iterator[Finding]:
     """Whether the decays that branch off at milestones have the steps and the rate that they need."""
     if not train.milestones.decay_tokens:
         return
-    from ecot.train.course import check_branches  # imports torch, which nothing else here needs
-
     try:
         check_branches(train, plan)
     except ConfigError as error:
