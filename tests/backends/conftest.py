@@ -32,9 +32,11 @@ class Marker:
     def reaches(self, count, within):
         """Whether so many are seen at once in this time."""
         deadline = time.monotonic() + within
-        while len(self._find()) < count and time.monotonic() < deadline:
+        while len(self._find()) < count:
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.02)
-        return len(self._find()) >= count
+        return True
 
     def _find(self):
         found = []
@@ -86,7 +88,7 @@ def started():
 
     yield start
     for (name, *_), backend in backends.items():
-        if name == "cadquery":
+        if name in ("cadquery", "icarus"):
             backend.close()
 
 

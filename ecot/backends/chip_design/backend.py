@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ecot.backends.candidate_text import screen_source
@@ -11,21 +10,20 @@ from ecot.backends.chip_design.icarus import IcarusSimulator
 from ecot.backends.chip_design.lint import find_verilator, lint
 from ecot.backends.chip_design.settings import ChipDesignSettings, read_settings
 from ecot.backends.chip_design.simulator import Simulator, SimulatorName
-from ecot.backends.chip_design.synthesis import SynthesisTool, find_yosys, synthesise
+from ecot.backends.chip_design.synthesis import SynthesisTool, find_yosys, synthesise, yosys_folders
+from ecot.backends.chip_design.tool import find_icarus
 from ecot.backends.chip_design.verilator import VerilatorSimulator
 from ecot.backends.fingerprint import fingerprint_of
-from ecot.backends.sandbox import Sandbox, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
+from ecot.backends.sandbox import ToolPool, find_sandbox
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
 from ecot.errors import ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 _NUL_MESSAGE = "error: syntax error: NUL character in the source"
 
-_SIMULATORS: Mapping[SimulatorName, Callable[[Sandbox, bytes], Simulator]] = {
-    "icarus": IcarusSimulator,
-    "verilator": VerilatorSimulator,
-}
+_PER_CORE = 2
+"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 class IcarusBackend(ToolBackend):
@@ -61,16 +59,29 @@ class IcarusBackend(ToolBackend):
             MissingToolError: the simulator is not installed, or Verilator or Yosys where it is to be used.
             SandboxError: no sandbox can be had.
         """
-        self._sandbox: Sandbox = find_sandbox()
-        self._simulator: Simulator = _SIMULATORS[simulator](self._sandbox, secret.encode())
-        self._reference_samples: dict[str, int] = {}
+        workers = _PER_CORE * default_workers() if workers is None else workers
+        # Its simulation is a program made from the candidate, and gets a sandbox of its own.
+        verilator = VerilatorSimulator(find_sandbox(), secret.encode()) if simulator == "verilator" else None
+        shown = [] if verilator else list(find_icarus().read_only)
         self._linter = find_verilator() if lint else None
+        if self._linter is not None:
+            shown.append(self._linter.root)
         self._synthesiser = find_yosys() if synthesis else None
+        self._tools = ToolPool(workers=workers, read_only=shown)
+        # Yosys alone needs a /proc.
+        self._synthesis_tools = ToolPool(workers=workers, read_only=yosys_folders(), process_files=True)
+        self._simulator: Simulator = verilator or IcarusSimulator(self._tools, secret.encode())
+        self._reference_samples: dict[str, int] = {}
         self._reference_is_clean: dict[str, bool] = {}
         parts = [self._simulator.identity]
         parts += [tool.identity for tool in (self._linter, self._synthesiser) if tool is not None]
         fingerprint = fingerprint_of(parts, ("chip_design",), (".py", ".sv", ".cpp"))
-        super().__init__(workers, fingerprint, per_core=2)
+        super().__init__(workers, fingerprint)
+
+    def close(self) -> None:
+        """End the sandboxes that stay; the next execution starts new ones."""
+        self._tools.close()
+        self._synthesis_tools.close()
 
     async def _prepare(self, task: Task, code: str) -> None:
         await self._samples(task)
@@ -103,7 +114,7 @@ class IcarusBackend(ToolBackend):
         if execution.passed and self._synthesiser is not None and settings.synthesis:
             execution = await self._judge_synthesis(task, code, execution, self._synthesiser, settings)
         if self._linter is not None:
-            found = await lint(self._sandbox, self._linter, task, code, settings)
+            found = await lint(self._tools, self._linter, task, code, settings)
             text = execution.diagnostics + "".join(f"{line}\n" for line in found)
             execution = replace(
                 execution, diagnostics=text, metrics={**execution.metrics, "lint_findings": float(len(found))}
@@ -115,9 +126,9 @@ class IcarusBackend(ToolBackend):
     ) -> Execution:
         key = task.hash
         if key not in self._reference_is_clean:
-            reference = await synthesise(self._sandbox, tool, task, task.reference, settings)
+            reference = await synthesise(self._synthesis_tools, tool, task, task.reference, settings)
             self._reference_is_clean[key] = reference.clean
-        report = await synthesise(self._sandbox, tool, task, code, settings)
+        report = await synthesise(self._synthesis_tools, tool, task, code, settings)
         metrics = {**execution.metrics, **(report.metrics or {})}
         verdict = report.verdict() if self._reference_is_clean[key] else None
         if verdict is not None:

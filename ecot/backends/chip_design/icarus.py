@@ -10,7 +10,7 @@ from ecot.backends.chip_design.screening import refused_calls, system_calls, unk
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
 from ecot.backends.chip_design.simulator import environment_files, tool_limits
 from ecot.backends.chip_design.tool import IcarusTool, find_icarus
-from ecot.backends.sandbox import WORK_DIR, Sandbox, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import WORK_DIR, CommandRunner, SandboxCommand, SandboxResult
 from ecot.outcomes import Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
@@ -21,14 +21,14 @@ RUN_FLAGS = ("-n",)  # `$stop` ends the simulation instead of waiting for a term
 class IcarusSimulator:
     """Four states, fast to start: the default."""
 
-    def __init__(self, sandbox: Sandbox, secret: bytes) -> None:
+    def __init__(self, runner: CommandRunner, secret: bytes) -> None:
         """Find the tool.
 
         Raises:
             MissingToolError: Icarus Verilog is not installed.
         """
         self._tool: IcarusTool = find_icarus()
-        self._sandbox = sandbox
+        self._runner = runner
         self._secret = secret
         self.title = f"Icarus Verilog {self._tool.version}"
         parts = [self._tool.identity, *COMPILE_FLAGS, *RUN_FLAGS, hashlib.sha256(secret).hexdigest()]
@@ -60,7 +60,7 @@ class IcarusSimulator:
             base = [f"-BP{WORK_DIR}/{bench.folder}"]
         # The testbench first, so that nothing the candidate defines or leaves open reaches it.
         sources = (bench.file_name, CANDIDATE_FILE)
-        return await self._sandbox.run(
+        return await self._runner.run(
             SandboxCommand(
                 argv=(self._tool.iverilog, *base, *COMPILE_FLAGS, "-s", bench.top, "-o", bench.program, *sources),
                 inputs=files,
@@ -73,7 +73,7 @@ class IcarusSimulator:
         )
 
     async def _run(self, bench: Bench, program: bytes, settings: ChipDesignSettings) -> SandboxResult:
-        return await self._sandbox.run(
+        return await self._runner.run(
             SandboxCommand(
                 argv=(self._tool.vvp, *RUN_FLAGS, bench.program),
                 inputs={bench.program: program},

@@ -12,7 +12,7 @@ from pathlib import Path
 from ecot.backends.chip_design.harness import CANDIDATE_FILE
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings
 from ecot.backends.chip_design.tool import output_of
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand
+from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand
 from ecot.errors import MissingToolError
 from ecot.tasks.bundle import Task
 
@@ -60,14 +60,14 @@ def find_verilator(instead: str = "switch the backend's option `lint` off") -> L
     return LintTool(program, root, output_of([program, "--version"], r"Verilator (\S+)"))
 
 
-async def lint(sandbox: Sandbox, tool: LintTool, task: Task, code: str, settings: ChipDesignSettings) -> list[str]:
+async def lint(runner: CommandRunner, tool: LintTool, task: Task, code: str, settings: ChipDesignSettings) -> list[str]:
     """The linter's findings, one line each, in the order of the source; empty as well if it gave up.
 
     Findings are shown beside the outcome, so a linter that runs out of time or memory costs no verdict.
     """
     files = {name: text.encode() for name, text in task.environment.items()}
     files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=(tool.program, *FLAGS, "--top-module", task.entry, CANDIDATE_FILE),
             inputs=files,

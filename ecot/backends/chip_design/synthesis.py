@@ -17,7 +17,7 @@ from pathlib import Path
 from ecot.backends.chip_design.harness import CANDIDATE_FILE
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings
 from ecot.backends.chip_design.tool import output_of
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand, SandboxResult
 from ecot.errors import MissingToolError
 from ecot.outcomes import Label
 from ecot.tasks.bundle import Task
@@ -96,13 +96,18 @@ def find_yosys() -> SynthesisTool:
     return SynthesisTool(str(Path(program).resolve()), output_of([program, "-V"], r"(Yosys \S+)"))
 
 
+def yosys_folders() -> tuple[Path, ...]:
+    """What a sandbox must show besides the system's directories."""
+    return (_SHARE,) if _SHARE.is_dir() else ()
+
+
 async def synthesise(
-    sandbox: Sandbox, tool: SynthesisTool, task: Task, code: str, settings: ChipDesignSettings
+    runner: CommandRunner, tool: SynthesisTool, task: Task, code: str, settings: ChipDesignSettings
 ) -> SynthesisReport:
     """Synthesise a design to simple gates, with its default parameters."""
     files = {name: text.encode() for name, text in task.environment.items()}
     files[CANDIDATE_FILE] = code.encode("utf-8", "replace")
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=(tool.program, "-q", "-p", _SCRIPT.format(file=CANDIDATE_FILE, entry=task.entry)),
             inputs=files,
@@ -114,7 +119,7 @@ async def synthesise(
                 output_bytes=MEBIBYTE,
                 processes=16,
             ),
-            read_only=(_SHARE,) if _SHARE.is_dir() else (),
+            read_only=yosys_folders(),
             process_files=True,  # it finds its own files by /proc/self/exe
             stop_on_flood=False,
         )

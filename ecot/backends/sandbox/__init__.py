@@ -3,5 +3,15 @@
 from ecot.backends.sandbox.bubblewrap import WORK_DIR
 from ecot.backends.sandbox.command import Limits, SandboxCommand, SandboxResult
 from ecot.backends.sandbox.sandbox import Sandbox, find_sandbox
+from ecot.backends.sandbox.tool_pool import CommandRunner, ToolPool
 
-__all__ = ["WORK_DIR", "Limits", "Sandbox", "SandboxCommand", "SandboxResult", "find_sandbox"]
+__all__ = [
+    "WORK_DIR",
+    "CommandRunner",
+    "Limits",
+    "Sandbox",
+    "SandboxCommand",
+    "SandboxResult",
+    "ToolPool",
+    "find_sandbox",
+]

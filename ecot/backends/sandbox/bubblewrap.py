@@ -28,7 +28,9 @@ UNPRIVILEGED_ID = 65534
 MECHANISMS = ("bubblewrap", "kernel namespaces")
 """Best first."""
 
-_STACK_BYTES = 8 << 20
+STACK_BYTES = 8 << 20
+"""Of every command: where a runaway recursion ends must not depend on the caller's shell."""
+
 _SYSTEM_DIRS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/bin", "/lib", "/lib32", "/lib64")
 _DEVICES = ("/dev/null", "/dev/urandom")
 """Some libraries refuse to load where /dev/urandom is missing."""
@@ -205,8 +207,7 @@ def _resource_limits(limits: Limits) -> list[str]:
         "fsize": (limits.scratch_bytes, limits.scratch_bytes),
         "nofile": (limits.open_files, limits.open_files),
         "nproc": (limits.processes, limits.processes),
-        # Fixed, since where a runaway recursion ends must not depend on the caller's shell.
-        "stack": (_STACK_BYTES, _STACK_BYTES),
+        "stack": (STACK_BYTES, STACK_BYTES),
         "core": (0, 0),
     }
     options = []

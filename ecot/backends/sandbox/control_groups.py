@@ -61,18 +61,22 @@ class Group:
     folders: tuple[Path, ...]
 
     def set_limits(self, limits: Limits) -> None:
-        """Write the caps."""
+        """Write the caps, also other ones than before."""
         memory, processes = self.folders[0], self.folders[-1]
-        num_bytes = str(limits.memory_bytes + limits.scratch_bytes + _LAUNCHER_BYTES)
+        num_bytes = limits.memory_bytes + limits.scratch_bytes + _LAUNCHER_BYTES
         (processes / "pids.max").write_text(str(limits.processes + _LAUNCHER_PROCESSES))
         if self.version == 1:
-            (memory / "memory.limit_in_bytes").write_text(num_bytes)
-            swap, without_swap = memory / "memory.memsw.limit_in_bytes", num_bytes
+            cap, swap = memory / "memory.limit_in_bytes", memory / "memory.memsw.limit_in_bytes"
+            values = {cap: num_bytes, swap: num_bytes}
+            # The latter may never be below the former.
+            order = (swap, cap) if num_bytes > int(cap.read_text()) else (cap, swap)
         else:
-            (memory / "memory.max").write_text(num_bytes)
-            swap, without_swap = memory / "memory.swap.max", "0"
-        if swap.exists():  # a kernel may count no swap
-            swap.write_text(without_swap)
+            order = memory / "memory.max", memory / "memory.swap.max"
+            values = dict(zip(order, (num_bytes, 0), strict=True))
+            swap = order[1]
+        for file in order:
+            if file != swap or file.exists():  # A kernel may count no swap.
+                file.write_text(str(values[file]))
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs `argv` in this group."""
@@ -82,9 +86,14 @@ class Group:
     @property
     def out_of_memory(self) -> bool:
         """Whether a process of the group was killed because the group's memory was used up."""
+        return self.num_killed > 0
+
+    @property
+    def num_killed(self) -> int:
+        """How many processes of the group were killed because the group's memory was used up."""
         events = "memory.oom_control" if self.version == 1 else "memory.events"
         counts = dict(line.split() for line in (self.folders[0] / events).read_text().splitlines())
-        return int(counts["oom_kill"]) > 0
+        return int(counts["oom_kill"])
 
     def remove(self) -> None:
         """Remove the group; a process that has just ended may still be leaving it."""

@@ -22,6 +22,8 @@ class ForkServerSpec:
     installed packages and one another, but nothing else of this package: the sandbox shows no more of it."""
     scratch_bytes: int = 64 * MEBIBYTE
     """The private file system in memory that the requests use in turn."""
+    folder: str = "work"
+    """Working directory of a request, below the sandbox's; empty for that itself."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the otherwise empty environment."""
     read_only: tuple[Path, ...] = ()
@@ -30,8 +32,8 @@ class ForkServerSpec:
     """Device files to show, for reading and writing; whatever they reach can be reached by a candidate."""
     process_files: bool = False
     """Whether there is a read-only `/proc` of the sandbox's own processes; some drivers need one."""
-    memory_bytes: int = 4096 * MEBIBYTE
-    """Memory in use of a server with all its children, where control groups can be made."""
+    memory_bytes: int | None = 4096 * MEBIBYTE
+    """Memory in use of a server with all its children, where control groups can be made; None: what the request has."""
     start_seconds: float = 300.0
     """How long the imports may take."""
 
@@ -64,6 +66,8 @@ class ForkCommand:
     """Files of the working directory to bring out."""
     limits: Limits = field(default_factory=Limits)
     """`memory_bytes` comes on top of what the server itself maps; the server's `scratch_bytes` holds as well."""
+    stop_on_flood: bool = True
+    """End the request as soon as it has printed more than `limits.output_bytes`; otherwise read on and discard."""
 
     def __post_init__(self) -> None:
         for name in (*self.inputs, *self.outputs):

@@ -12,29 +12,31 @@ from pathlib import Path
 
 SCRATCH = Path("/tmp")
 """The sandbox's only writable place; wiped between requests."""
-WORK = SCRATCH / "work"
-"""Working directory of a request."""
 
 
-def lay_out(files: Mapping[str, memoryview]) -> None:
-    """Make a fresh working directory that holds the files."""
-    WORK.mkdir()
+def lay_out(work: Path, files: Mapping[str, memoryview]) -> None:
+    """Make a fresh working directory that holds the files, all of which may be executed."""
+    work.mkdir(exist_ok=True)
     for name, content in files.items():
-        path = WORK / name
+        path = work / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered: no copy of the content stays in this process.
-        with open(path, "wb", buffering=0) as file:
+        with open(path, "wb", buffering=0, opener=_executable) as file:
             while content:
                 content = content[file.write(content) or 0 :]
 
 
-def collect(names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytearray], bool]:
+def _executable(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o755)
+
+
+def collect(work: Path, names: Sequence[str], most_bytes: int) -> tuple[dict[str, bytearray], bool]:
     """Read those of the named files that are regular; whether all of them fitted."""
     found: dict[str, bytearray] = {}
     room = most_bytes
     for name in names:
         try:
-            descriptor = _open(name)
+            descriptor = _open(work, name)
         except OSError:  # Absent, behind a link, or made unreadable: the request left no such file.
             continue
         try:
@@ -60,10 +62,10 @@ def _content(descriptor: int, size: int) -> bytearray:
     return content
 
 
-def _open(name: str) -> int:
+def _open(work: Path, name: str) -> int:
     """Open a file of the working directory without following a link on the way."""
     *parents, last = name.split("/")
-    folder = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    folder = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for part in parents:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)

@@ -22,6 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ecot.backends.sandbox import fork_files, fork_wire
@@ -35,8 +36,8 @@ _UNCAUGHT = 70
 """Exit code of a child whose function raised."""
 
 
-def main(modules: Sequence[str]) -> None:
-    """Import the modules, say so, then serve on descriptor 0 until the caller hangs up."""
+def main(modules: Sequence[str], work: str) -> None:
+    """Import the modules, say so, then serve on descriptor 0 until the caller hangs up; each request in `work`."""
     control = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -52,11 +53,11 @@ def main(modules: Sequence[str]) -> None:
     fork_wire.send(control, {"ready": True}, {})
     while (request := fork_wire.receive(control)) is not None:
         header, files = request
-        fork_files.lay_out(files)
+        fork_files.lay_out(Path(work), files)
         fork_wire.erase(files)
         fork_wire.send(control, {"accepted": True}, {})
         function = vars(loaded[header["module"]])[header["function"]]
-        reply, outputs = _serve(control, function, header, mapped)
+        reply, outputs = _serve(control, function, header, mapped, Path(work))
         clean = fork_files.wipe()
         fork_wire.send(control, {**reply, "retired": not clean}, outputs)
         fork_wire.erase(outputs)
@@ -65,33 +66,33 @@ def main(modules: Sequence[str]) -> None:
 
 
 def _serve(
-    control: socket.socket, function: Callable[[Any], Any], header: Mapping[str, Any], mapped: int
+    control: socket.socket, function: Callable[[Any], Any], header: Mapping[str, Any], mapped: int, work: Path
 ) -> tuple[dict[str, Any], dict[str, bytearray]]:
     """Fork, watch, kill what is left, collect."""
     limits = header["limits"]
-    cap = limits["output_bytes"]
+    cap, discard = limits["output_bytes"], not header["stop_on_flood"]
     stdout, stdout_writer = os.pipe()
     stderr, stderr_writer = os.pipe()
     deadline = time.monotonic() + limits["wall_seconds"]
     child = os.fork()
     if child == 0:
         control.close()
-        _run_child(function, header["arguments"], limits, mapped, (stdout_writer, stderr_writer))
+        _run_child(function, header, mapped, work, (stdout_writer, stderr_writer))
     os.close(stdout_writer)
     os.close(stderr_writer)
     pipes = {stdout: bytearray(), stderr: bytearray()}
-    ended, late_share = _watch(child, pipes, cap, deadline)
+    ended, late_share = _watch(child, pipes, cap, deadline, discard)
     code, cpu_seconds = _end(child)
     for reader, data in pipes.items():
-        _drain(reader, data, cap)
+        _drain(reader, data, cap, discard)
         os.close(reader)
     flooded = _flooded(pipes, cap)
-    outputs, complete = fork_files.collect(header["outputs"], limits["scratch_bytes"]) if ended else ({}, True)
+    outputs, complete = fork_files.collect(work, header["outputs"], limits["scratch_bytes"]) if ended else ({}, True)
     reply = {
         "exit_code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "cpu_seconds": cpu_seconds,
-        "deadline_passed": not ended and not flooded,
+        "deadline_passed": not ended and (discard or not flooded),
         "late_share": late_share,
         "output_truncated": flooded or not complete,
     }
@@ -102,9 +103,9 @@ def _serve(
 
 def _run_child(
     function: Callable[[Any], Any],
-    arguments: Any,
-    limits: Mapping[str, Any],
+    header: Mapping[str, Any],
     mapped: int,
+    work: Path,
     pipes: tuple[int, int],
 ) -> None:
     """Become the process of one request; never returns."""
@@ -115,10 +116,10 @@ def _run_child(
         for source, target in ((null, 0), (pipes[0], 1), (pipes[1], 2)):
             os.dup2(source, target)
         os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        os.chdir(fork_files.WORK)
+        os.chdir(work)
         random.seed(0)  # Python seeds it anew after each fork.
-        _set_limits(limits, mapped)
-        returned = function(arguments)
+        _set_limits(header["limits"], mapped)
+        returned = function(header["arguments"])
         code = 0 if returned is None else int(returned)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -152,8 +153,8 @@ def _set_limits(limits: Mapping[str, Any], mapped: int) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float) -> tuple[bool, float]:
-    """Drain the pipes until the child ends, or has to be ended: at the deadline, or for a flood of output.
+def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float, discard: bool) -> tuple[bool, float]:
+    """Drain the pipes until the child ends, or has to be ended: at the deadline, or for a flood not to be discarded.
 
     Returns:
         Whether it ended by itself, and its share of a processor in the second half of its time.
@@ -174,9 +175,9 @@ def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float
                 if end in ready:
                     return True, 1.0
                 for reader in ready:
-                    if not _drain(reader, pipes[reader], cap):
+                    if not _drain(reader, pipes[reader], cap, discard):
                         selector.unregister(reader)
-                if _flooded(pipes, cap):
+                if not discard and _flooded(pipes, cap):
                     return False, 1.0
         late = _processor_seconds(child) - (used_before or 0.0)
         return False, late / (deadline - middle)
@@ -206,9 +207,13 @@ def _end(child: int) -> tuple[int, float]:
         time.sleep(0.0005)
 
 
-def _drain(reader: int, data: bytearray, cap: int) -> bool:
-    """Read what is there, one byte more than the cap at most; False at the end of the stream or above the cap."""
-    while len(data) <= cap:
+def _drain(reader: int, data: bytearray, cap: int, discard: bool) -> bool:
+    """Read what is there and keep one byte more than the cap at most.
+
+    Returns:
+        False at the end of the stream, and above the cap where the rest is not to be read and discarded.
+    """
+    while discard or len(data) <= cap:
         try:
             chunk = os.read(reader, _CHUNK)
         except BlockingIOError:

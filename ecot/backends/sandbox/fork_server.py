@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from ecot.backends.concurrency import Slots
@@ -33,9 +34,9 @@ __all__ = ["ForkCommand", "ForkPool", "ForkResult", "ForkServerSpec"]
 
 _PROGRAM_FOLDER = "server"
 _BOOT = """import sys
-sys.path.insert(0, {folder!r})
+sys.path.insert(0, {program!r})
 from ecot.backends.sandbox.fork_program import main
-main({modules!r})
+main({modules!r}, {work!r})
 """
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -128,6 +129,8 @@ class _Server:
 
     def __init__(self, spec: ForkServerSpec, launcher: Launcher) -> None:
         self.usable = True
+        self._own_memory = spec.memory_bytes is None
+        self._limits = _server_limits(spec)
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._printed, self._messages = Channel(_MESSAGE_BYTES), Channel(_MESSAGE_BYTES)
@@ -140,7 +143,7 @@ class _Server:
         }
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            self._group = self._resources.enter_context(_group(launcher, _server_limits(spec)))
+            self._group = self._resources.enter_context(_group(launcher, self._limits))
             argv = _server_argv(spec, launcher, null, inputs)
             self._process = SupervisedProcess(
                 argv if self._group is None else self._group.enter(argv),
@@ -188,7 +191,12 @@ class _Server:
             "arguments": command.arguments,
             "outputs": command.outputs,
             "limits": asdict(command.limits),
+            "stop_on_flood": command.stop_on_flood,
         }
+        killed_before = self._num_killed()
+        if self._own_memory and self._group is not None and command.limits != self._limits:
+            self._group.set_limits(command.limits)
+            self._limits = command.limits
         if not await self._send(header, command) or await self._receive() is None:
             self.usable = False
             return None
@@ -198,12 +206,16 @@ class _Server:
             reply = None
         seconds = time.monotonic() - started
         if reply is None:
-            return self._explain_loss(seconds)
+            return self._explain_loss(seconds, self._num_killed() > killed_before)
         self.usable = not reply[0]["retired"]
-        return _result(*reply, command.limits, seconds)
+        result = _result(*reply, command.limits, seconds)
+        return replace(result, memory_exhausted=self._num_killed() > killed_before)
 
-    def _explain_loss(self, seconds: float) -> ForkResult:
-        memory_exhausted = self._group is not None and self._group.out_of_memory
+    def _num_killed(self) -> int:
+        """How many processes were killed so far because the group's memory was used up."""
+        return 0 if self._group is None else self._group.num_killed
+
+    def _explain_loss(self, seconds: float, memory_exhausted: bool) -> ForkResult:
         self.end()
         if self._messages.data:
             # A request cannot write there: the server itself went wrong.
@@ -269,7 +281,7 @@ def _server_limits(spec: ForkServerSpec) -> Limits:
     """Those of the server; each child gets its own."""
     return Limits(
         cpu_seconds=1 << 30,
-        memory_bytes=spec.memory_bytes,
+        memory_bytes=Limits.memory_bytes if spec.memory_bytes is None else spec.memory_bytes,
         scratch_bytes=spec.scratch_bytes,
         processes=1024,
         open_files=4096,
@@ -282,7 +294,9 @@ def _server_argv(spec: ForkServerSpec, launcher: Launcher, null: int, inputs: Ma
     devices = [word for device in spec.devices for word in ("--dev-bind", str(device), str(device))]
     folders = (*python_folders(), *spec.read_only)
     launcher = reaching(replace(launcher, prefix=(*launcher.prefix, *devices)), folders)
-    boot = _BOOT.format(folder=f"{WORK_DIR}/{_PROGRAM_FOLDER}", modules=spec.modules)
+    boot = _BOOT.format(
+        program=f"{WORK_DIR}/{_PROGRAM_FOLDER}", modules=spec.modules, work=str(Path(WORK_DIR, spec.folder))
+    )
     # As isolated as by -I, which would also ignore the seed of hashes.
     command = (sys.executable, "-s", "-P", "-B", "-c", boot)
     # What a server maps and what it uses are far apart: the control group caps the latter.
