@@ -38,27 +38,27 @@ exit $code"""
 ASLEEP_EXIT_CODE = 98
 """The device sleeps, and nothing can wake it."""
 
-_BLOCK_BYTES = 512
-"""The unit of the shell's limit on the size of files."""
-
-# A pipe would wake its reader for every byte that the device sends, so the emulator writes into a file: up to a limit,
-# which kills it. It says when the device sleeps with no timer set. If it is then about to end, it ends in milliseconds;
-# otherwise the device would sleep for ever. The shell's own words about a killed emulator are no output.
+# A pipe would wake its reader for every byte that the device sends, so the emulator writes into files. Who looks at them
+# now and then ends it when one is too large (the signal of the limit on sizes does not reach the thread that writes), and
+# when it said that the device sleeps with no timer set and, looked at for some time, did not end. The shell's own words
+# about a killed emulator are no output.
 _WITHOUT_INPUT = f"""exec 4>&2 2>/dev/null
-mkfifo said || exit 99
-blocks=$1
+limit=$1
 shift
-(ulimit -f "$blocks"; exec "$@" -D notes.txt >uart.bin 2>said 4>&-) &
-while IFS= read -r line; do
-    printf '%s\\n' "$line" >&4
-    case $line in *"no active timers"*)
-        timeout 5 cat >&4 || {{ kill -9 $!; wait; cat uart.bin; exit {ASLEEP_EXIT_CODE}; }}
-    esac
-done <said
-wait $!
+(ulimit -f $((limit / 512 + 1)); exec "$@" -D notes.txt >uart.bin 2>said.txt 4>&-) &
+emulator=$!
+while sleep 0.25; do
+    for file in uart.bin notes.txt; do
+        [ "$(wc -c <$file)" -gt "$limit" ] && kill -9 $emulator
+    done
+    grep -q 'no active timers' said.txt && asleep=$((asleep + 1))
+    [ "$asleep" = 10 ] && echo >asleep.txt && kill -9 $emulator
+done >/dev/null 4>&- &
+wait $emulator
 code=$?
 cat uart.bin
-[ -s notes.txt ] && cat notes.txt >&4
+cat said.txt notes.txt >&4
+[ -e asleep.txt ] && exit {ASLEEP_EXIT_CODE}
 exit $code"""
 
 
@@ -110,8 +110,7 @@ class Qemu:
         elif run.capture_usart2:
             argv += ["-serial", "file:usart2.bin"]
         else:
-            blocks = limits.output_bytes // _BLOCK_BYTES
-            argv = ["/bin/sh", "-c", _WITHOUT_INPUT, "sh", str(blocks), *argv]
+            argv = ["/bin/sh", "-c", _WITHOUT_INPUT, "sh", str(limits.output_bytes), *argv]
         if run.capture_usart2 or run.usart2_input is not None:
             outputs = ("usart2.bin",)
         return SandboxCommand(

@@ -82,7 +82,7 @@ def judge_run(
     if report.forged or len(report.cases) > len(expected.cases):
         text = "the candidate printed lines that pose as the test bench's\n"
         return Execution(Label.PROTOCOL_VIOLATION, "spoofed_verdict", Stage.CHECK, text)
-    if result.output_truncated or result.signal == signal.SIGXFSZ:
+    if result.output_truncated:
         text = "the run was stopped: endless output, or endless accesses to hardware that is not modelled\n"
         return Execution(Label.RESOURCE_EXCEEDED, "output", Stage.RUN, text)
     stopped = _stopped(result, report)
