@@ -6,7 +6,6 @@ The same collator, attention, head and statistics; only the weights do not move.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,39 +17,13 @@ from ecot.data_mix.loss_weights import LossWeights
 from ecot.data_mix.packing import best_fit_decreasing
 from ecot.data_mix.plan import Pack
 from ecot.data_mix.store import DocumentStore
+from ecot.eval.results import GroupLoss, HeldoutLoss
 from ecot.train.config import LossConfig
 from ecot.train.head import install_scoring_head
 from ecot.train.statistics import COUNT, HITS, NLL, name_means
 
 WEIGHTED_NLL, WEIGHT = 0, 2
 """Further columns of the statistics `[G, 5]`."""
-
-
-@dataclass(frozen=True)
-class GroupLoss:
-    """Sums over the tokens of one kind, domain and attempt."""
-
-    kind: str
-    domain: str
-    attempt: int
-    tokens: int
-    loss: float
-    """Mean, nats per token."""
-    accuracy: float
-    """Share of tokens that are the model's likeliest."""
-
-
-@dataclass(frozen=True)
-class HeldoutLoss:
-    """What a model makes of the held-out documents."""
-
-    documents: int
-    tokens: int
-    """All tokens of the documents, prompts included."""
-    means: dict[str, float]
-    """`loss` (weighted as in training), and the names of `ecot.train.statistics.name_means`."""
-    groups: tuple[GroupLoss, ...]
-    """The same by kind, domain and attempt; groups without tokens are left out."""
 
 
 def score_heldout(

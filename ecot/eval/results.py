@@ -14,11 +14,37 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ecot.errors import DataError
-from ecot.eval.heldout_loss import HeldoutLoss
 from ecot.eval.metrics import Rate, label_mix, mean_pass_at_k, pass_rate
 from ecot.run_paths import RunPaths
 from ecot.train.milestones import MILESTONE
 from ecot.trajectories import Trajectory
+
+
+@dataclass(frozen=True)
+class GroupLoss:
+    """Sums over the tokens of one kind, domain and attempt."""
+
+    kind: str
+    domain: str
+    attempt: int
+    tokens: int
+    loss: float
+    """Mean, nats per token."""
+    accuracy: float
+    """Share of tokens that are the model's likeliest."""
+
+
+@dataclass(frozen=True)
+class HeldoutLoss:
+    """What a model makes of the held-out documents."""
+
+    documents: int
+    tokens: int
+    """All tokens of the documents, prompts included."""
+    means: dict[str, float]
+    """`loss` (weighted as in training), and the names of `ecot.train.statistics.name_means`."""
+    groups: tuple[GroupLoss, ...]
+    """The same by kind, domain and attempt; groups without tokens are left out."""
 
 
 @dataclass(frozen=True)
