@@ -16,8 +16,8 @@ from ecot.backends.embedded.runs import FirmwareRun, make_run, variant_of
 from ecot.backends.embedded.settings import KIBIBYTE, MEBIBYTE, EmbeddedSettings, read_settings
 from ecot.backends.embedded.toolchain import COMPILE_FLAGS, LINK_FLAGS, ArmToolchain, find_toolchain
 from ecot.backends.fingerprint import fingerprint_of
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
+from ecot.backends.sandbox import Limits, SandboxCommand, SandboxResult, ToolPool
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
@@ -26,6 +26,8 @@ BENCH_FILE = "bench.c"
 DEVICE_HEADER = "stm32f4.h"
 _WALL_FACTOR = 12.0
 """Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
+_PER_CORE = 2
+"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 _IMAGE = "firmware.elf"
 _OUR_FILES = frozenset({CANDIDATE_FILE, DEVICE_HEADER, "bench.h", "bench.o", "link.ld", _IMAGE})
 
@@ -59,14 +61,20 @@ class EmbeddedBackend(ToolBackend):
         """
         self._tools: ArmToolchain = find_toolchain()
         self._emulator: Emulator = find_emulator(emulator)
-        self._sandbox: Sandbox = find_sandbox()
+        workers = _PER_CORE * default_workers() if workers is None else workers
+        # A candidate never runs as a program of the machine, so that sandboxes may serve one command after the other.
+        self._sandboxes = ToolPool(workers=workers, read_only=(*self._tools.read_only, *self._emulator.read_only))
         self._secret = secret.encode()
         self._benches: dict[str, bytes] = {}
         self._reference_images: dict[str, bytes] = {}
         self._expected: dict[tuple[str, int], Report] = {}
         parts = [self._tools.identity, self._emulator.identity, hashlib.sha256(self._secret).hexdigest()]
         fingerprint = fingerprint_of(parts, ("embedded", "embedded/firmware"), (".py", ".h", ".ld"))
-        super().__init__(workers, fingerprint, per_core=2)
+        super().__init__(workers, fingerprint)
+
+    def close(self) -> None:
+        """End the sandboxes that stay; the next execution starts new ones."""
+        self._sandboxes.close()
 
     async def _prepare(self, task: Task, code: str) -> None:
         await self._expect(task, variant_of(self._secret, task, code), read_settings(task))
@@ -164,11 +172,11 @@ class EmbeddedBackend(ToolBackend):
         self, argv: tuple[str, ...], files: dict[str, bytes], output: str, settings: EmbeddedSettings
     ) -> SandboxResult:
         limits = _limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE)
-        return await self._sandbox.run(SandboxCommand(argv, files, (output,), limits, self._tools.read_only))
+        return await self._sandboxes.run(SandboxCommand(argv, files, (output,), limits, self._tools.read_only))
 
     async def _run(self, run: FirmwareRun, settings: EmbeddedSettings) -> tuple[SandboxResult, Report]:
         limits = _limits(settings.run_seconds, settings.memory_mib, settings.output_kib * KIBIBYTE)
-        result = await self._sandbox.run(self._emulator.command(run, limits))
+        result = await self._sandboxes.run(self._emulator.command(run, limits))
         report = read_report(self._emulator.uart(result), run.nonce)
         if run.capture_usart2 and report.ended:
             sent = result.outputs.get("usart2.bin", b"")

@@ -38,10 +38,10 @@ exit $code"""
 ASLEEP_EXIT_CODE = 98
 """The device sleeps, and nothing can wake it."""
 
-# A pipe would wake its reader for every byte that the device sends, so the emulator writes into files. Who looks at them
-# now and then ends it when one is too large (the signal of the limit on sizes does not reach the thread that writes), and
-# when it said that the device sleeps with no timer set and, looked at for some time, did not end. The shell's own words
-# about a killed emulator are no output.
+# A pipe would wake its reader for every byte that the device sends, so the emulator writes into files. At times they
+# are looked at. One is too large: the emulator is ended (the limit on sizes sends a signal, but the thread that writes
+# blocks it). The emulator says that the device sleeps with no timer set, and yet does not end: so it never will. The
+# shell's own words about a killed emulator are no output.
 _WITHOUT_INPUT = f"""exec 4>&2 2>/dev/null
 limit=$1
 shift
@@ -73,6 +73,11 @@ class Emulator(Protocol):
     @property
     def identity(self) -> str:
         """Changes with the tool and how it is called."""
+        ...
+
+    @property
+    def read_only(self) -> tuple[Path, ...]:
+        """What the sandbox must show besides the system's directories; empty for a packaged tool."""
         ...
 
     def command(self, run: FirmwareRun, limits: Limits) -> SandboxCommand:
