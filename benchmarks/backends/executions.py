@@ -26,9 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from ecot.backends.cache import CachedBackend
+from ecot.backends.cad_3d.backend import BUILD, SERVER
+from ecot.backends.cad_3d.exchange import SCRIPT
+from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
 from ecot.backends.registry import backends_named, make_backend
-from ecot.backends.sandbox import SandboxCommand, find_sandbox
+from ecot.backends.sandbox import SandboxCommand, ToolPool, find_sandbox
+from ecot.backends.sandbox.fork_server import ForkCommand, ForkPool
+from ecot.backends.tool_backend import default_workers
 from ecot.errors import ToolError
 from ecot.outcomes import Label
 from ecot.synthesis.faults import OPERATORS
@@ -38,6 +43,8 @@ from ecot.tasks.bundle import Task
 from ecot.tasks.registry import load_tasks
 
 Job = tuple[Task, str]
+
+_BATCH = 16
 
 
 def bundle_jobs(tasks: Sequence[Task]) -> list[Job]:
@@ -71,7 +78,7 @@ async def timed(backend: Backend, jobs: Sequence[Job], seconds: float) -> dict[s
     labels: Counter[str] = Counter()
     done, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        batch = [jobs[(done + offset) % len(jobs)] for offset in range(16)]
+        batch = [jobs[(done + offset) % len(jobs)] for offset in range(_BATCH)]
         labels.update(str(execution.label) for execution in await backend.execute_many(batch))
         done += len(batch)
     elapsed = time.perf_counter() - begin
@@ -87,6 +94,31 @@ def measure(name: str, make: Callable[[], Backend], jobs: Sequence[Job], seconds
     row = {"backend": name, "candidates": len(jobs), **asyncio.run(timed(backend, jobs, seconds))}
     print(f"{name}: {row['per_second']:.1f} executions a second over {row['seconds']:.0f} s; {row['labels']}")
     return row
+
+
+def cad_scripts(jobs: Sequence[Job], seconds: float) -> dict[str, Any]:
+    """How many of the CAD candidates' scripts CadQuery itself gets through, with nothing measured or compared."""
+    workers = default_workers()
+    pool = ForkPool(SERVER, workers=workers)
+
+    async def run() -> float:
+        async def one(task: Task, code: str) -> None:
+            files = {name: text.encode() for name, text in task.environment.items()} | {SCRIPT: code.encode()}
+            await pool.run(ForkCommand(BUILD, {"entry": task.entry}, files))
+
+        await run_all([one(*job) for job in jobs[:workers]])
+        done, begin = 0, time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            await run_all([one(*jobs[(done + offset) % len(jobs)]) for offset in range(_BATCH)])
+            done += _BATCH
+        return done / (time.perf_counter() - begin)
+
+    try:
+        per_second = asyncio.run(run())
+    finally:
+        pool.close()
+    print(f"cadquery, the scripts alone: {per_second:.1f} a second")
+    return {"backend": "cadquery, the scripts alone", "candidates": len(jobs), "per_second": per_second}
 
 
 def cache_hit(jobs: Sequence[Job]) -> dict[str, Any]:
@@ -109,22 +141,27 @@ def cache_hit(jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 def sandbox_overhead() -> dict[str, Any]:
-    """Milliseconds of running `true` inside, and without a sandbox; the median of 50, by turns."""
+    """Milliseconds of running `true` in a sandbox of its own, in one that stays, and in none: medians of 50."""
     sandbox = find_sandbox()
+    pool = ToolPool(workers=1, sandbox=sandbox)
+    command = SandboxCommand(("/bin/true",))
 
-    async def run() -> tuple[float, float]:
-        inside, bare = [], []
+    async def run() -> list[float]:
+        times: list[list[float]] = [[], [], []]
+        await pool.run(command)
         for _ in range(50):
+            for taken, runner in zip(times, (sandbox, pool), strict=False):
+                begin = time.perf_counter()
+                await runner.run(command)
+                taken.append(time.perf_counter() - begin)
             begin = time.perf_counter()
-            await sandbox.run(SandboxCommand(("/bin/true",)))
-            inside.append(time.perf_counter() - begin)
-            begin = time.perf_counter()
-            subprocess.run(["/bin/true"], check=True)
-            bare.append(time.perf_counter() - begin)
-        return sorted(inside)[25], sorted(bare)[25]
+            subprocess.run(command.argv, check=True)
+            times[2].append(time.perf_counter() - begin)
+        return [1e3 * sorted(taken)[25] for taken in times]
 
-    inside, bare = asyncio.run(run())
-    return {"sandbox": sandbox.description, "inside_ms": 1e3 * inside, "bare_ms": 1e3 * bare}
+    own, staying, bare = asyncio.run(run())
+    pool.close()
+    return {"sandbox": sandbox.description, "own_ms": own, "staying_ms": staying, "bare_ms": bare}
 
 
 def main() -> None:
@@ -147,6 +184,8 @@ def main() -> None:
     for name, domain in backends_named():
         tasks = list(load_tasks(f"builtin:{domain}").values())
         rows.append(measure(name, lambda name=name: make_backend(name), bundle_jobs(tasks), arguments.seconds))
+        if name == "cadquery" and "per_second" in rows[-1]:
+            rows.append(cad_scripts(bundle_jobs(tasks), arguments.seconds))
     report = {
         "machine": {
             "processor": platform.processor(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,10 @@ from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 _ROOM = "ecot.backends.cad_3d"
+BUILD = f"{_ROOM}.building:build"
 _INSIDE = ("exchange", "voxels", "picture", "building", "measuring", "exporting")
 SERVER = ForkServerSpec(
-    modules=tuple(
-        f"{_ROOM}.{name}" for name in ("exchange", "voxels", "picture", "building", "measuring", "exporting")
-    ),
+    modules=tuple(f"{_ROOM}.{name}" for name in _INSIDE),
     scratch_bytes=64 * MEBIBYTE,
     memory_bytes=3072 * MEBIBYTE,
 )
@@ -58,6 +58,14 @@ _VOXEL_IOU = 0.99
 """What passes on a grid, where two approximations of one curved surface differ at some points."""
 _DOUBT = 0.05
 """By how much Boolean operations and grid may differ before the former are taken for broken."""
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What candidates of a task are compared with."""
+
+    solid: bytes
+    facts: dict[str, Any]
 
 
 class CadQueryBackend(ToolBackend):
@@ -82,7 +90,7 @@ class CadQueryBackend(ToolBackend):
         identity = cadquery_identity()
         self._pool = ForkPool(SERVER, workers=default_workers() if workers is None else workers)
         self._artifacts = artifacts
-        self._references: dict[str, bytes] = {}
+        self._references: dict[str, _Reference] = {}
         super().__init__(workers, fingerprint_of((identity,), ("cad_3d",)))
 
     async def _prepare(self, task: Task, code: str) -> None:
@@ -122,24 +130,22 @@ class CadQueryBackend(ToolBackend):
         """End the servers; the next execution starts new ones."""
         self._pool.close()
 
-    async def _reference(self, task: Task) -> bytes:
-        """The reference's solid, built once and found sound."""
+    async def _reference(self, task: Task) -> _Reference:
+        """The reference's solid, built and measured once, and found sound."""
         key = task.hash
         if key not in self._references:
             settings = read_settings(task)
             solid = judge_script(await self._run_script(task, task.reference, settings))
             if isinstance(solid, Execution):
                 raise _broken_reference(task, solid)
-            if broken := await self._inspect(task, solid, settings):
-                raise _broken_reference(task, broken)
-            self._references[key] = solid
+            self._references[key] = _Reference(solid, await self._inspect(task, solid, settings))
         return self._references[key]
 
-    async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> Execution | None:
-        """What is broken about the reference's solid in itself.
+    async def _inspect(self, task: Task, reference: bytes, settings: CadSettings) -> dict[str, Any]:
+        """The facts of the reference's solid.
 
         Raises:
-            ToolError: it is not what its inspection plan says.
+            ToolError: it is broken in itself, or not what its inspection plan says.
         """
         plan = read_inspection(task)
         points = {"inside": plan.inside, "outside": plan.outside}
@@ -148,12 +154,12 @@ class CadQueryBackend(ToolBackend):
         if found is None:
             raise ToolError(f"task {task.id}: the reference's solid cannot be measured")
         if broken := judge_facts(found, settings):
-            return broken
+            raise _broken_reference(task, broken)
         if lines := findings(plan, found):
             raise ToolError(f"task {task.id}: the reference fails its inspection: {'; '.join(lines)}")
-        return None
+        return dict(found["reference"])
 
-    async def _judge(self, task: Task, code: str, reference: bytes) -> Execution:
+    async def _judge(self, task: Task, code: str, reference: _Reference) -> Execution:
         settings = read_settings(task)
         ran = await self._run_script(task, code, settings)
         solid = judge_script(ran)
@@ -169,12 +175,16 @@ class CadQueryBackend(ToolBackend):
             raise DataError(f"task {task.id}: key 'environment': {SCRIPT!r} is the candidate's own name")
         files[SCRIPT] = code.encode("utf-8", "replace")
         limits = _limits(settings.run_seconds, settings.memory_mib)
-        command = ForkCommand(f"{_ROOM}.building:build", {"entry": task.entry}, files, (REPORT, SOLID), limits)
+        command = ForkCommand(BUILD, {"entry": task.entry}, files, (REPORT, SOLID), limits)
         return await self._pool.run(command)
 
-    async def _compare(self, solid: bytes, reference: bytes, settings: CadSettings, report: bytes) -> Execution:
-        files = {CANDIDATE: solid, REFERENCE: reference}
-        arguments = {"solids": settings.solids}
+    async def _compare(self, solid: bytes, reference: _Reference, settings: CadSettings, report: bytes) -> Execution:
+        if solid == reference.solid:
+            # The same bytes are the same solid: references, and candidates that build it in the same way.
+            facts = {"candidate": reference.facts, "reference": reference.facts}
+            return judge_comparison(facts, {"iou": 1.0}, settings.iou, [])
+        files = {CANDIDATE: solid, REFERENCE: reference.solid}
+        arguments = {"solids": settings.solids or reference.facts["solids"], "reference": reference.facts}
         result = await self._call("measuring:judge", settings, arguments, files, (FACTS, COMPARISON))
         if FACTS not in result.outputs:
             return Execution(Label.GEOMETRY_ERROR, "invalid", Stage.CHECK, "the solid cannot be measured\n")

@@ -106,11 +106,18 @@ def _watched(name: str, operation: Callable[..., Any], notes: list[dict[str, Any
     return wrapped
 
 
+_measured: list[tuple[Any, float]] = []
+"""The body that was measured last, which is what the next operation starts from, and its volume."""
+
+
 def _volume(plane: Any) -> float | None:
     try:
-        return float(plane.findSolid().Volume())
+        body = plane.findSolid()
+        if not (_measured and _measured[0][0].isSame(body)):
+            _measured[:] = [(body, float(body.Volume()))]
     except (ValueError, AttributeError):  # There is no body yet, or the operation gave something else.
         return None
+    return _measured[0][1]
 
 
 def _line_of(frame: Any) -> int | None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import cadquery as cq
 import numpy as np
-from OCP.BOPAlgo import BOPAlgo_PaveFiller
+from OCP.BOPAlgo import BOPAlgo_Builder
 from OCP.BRep import BRep_Tool
-from OCP.BRepAlgoAPI import BRepAlgoAPI_Common, BRepAlgoAPI_Cut
 from OCP.BRepCheck import BRepCheck_Analyzer
 from OCP.OSD import OSD_ThreadPool
 from OCP.TopTools import TopTools_ListOfShape
@@ -28,25 +27,24 @@ VOXEL_CELLS = 96
 _TOLERANCE = 1e-4
 """Of the reference's volume: how well the pieces of a Boolean operation must add up for it to be believed."""
 _MOST_FACES = 20_000
+_PLACED_PIECES = 3
+"""How many of the largest pieces are told where they lie; the box of a curved one takes long to find."""
 
 
 def judge(arguments: dict[str, Any]) -> None:
-    """Leave `FACTS` of candidate and reference, then `COMPARISON` by Boolean operations, if those can be trusted.
+    """Leave `FACTS` of the candidate, then `COMPARISON` by Boolean operations, if those can be trusted.
 
     Args:
-        arguments: `solids`, how many are wanted (0: as many as the reference has).
+        arguments: `solids`, how many are wanted, and `reference`, the facts of the reference.
     """
-    content = {name: Path(name).read_bytes() for name in (CANDIDATE, REFERENCE)}
-    candidate, reference = (cq.Shape.importBrep(BytesIO(data)) for data in content.values())
-    found, wanted = _facts(candidate), _facts(reference)
+    candidate, reference = (cq.Shape.importBrep(BytesIO(Path(name).read_bytes())) for name in (CANDIDATE, REFERENCE))
+    found, wanted = _facts(candidate), arguments["reference"]
     Path(FACTS).write_text(json.dumps({"candidate": found, "reference": wanted}))
-    if not (found["valid"] and wanted["valid"] and found["volume"] > 0 and found["faces"] <= _MOST_FACES):
+    if not (found["valid"] and found["volume"] > 0 and found["faces"] <= _MOST_FACES):
         return
-    if found["solids"] != (arguments["solids"] or wanted["solids"]):
+    if found["solids"] != arguments["solids"]:
         return
-    # The same bytes are the same solid: references, and candidates that build it in the same way.
-    same = content[CANDIDATE] == content[REFERENCE]
-    comparison = {"iou": 1.0, "missing": [], "surplus": []} if same else _compare(candidate, reference, found, wanted)
+    comparison = _compare(candidate, reference, found, wanted)
     if comparison is not None:
         Path(COMPARISON).write_text(json.dumps({**comparison, "method": "boolean"}))
 
@@ -109,14 +107,15 @@ def _compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict
     both = TopTools_ListOfShape()
     for shape in (candidate, reference):
         both.Append(shape.wrapped)
-    # Where the two surfaces meet is most of the work, and the same for all three operations.
-    meeting = BOPAlgo_PaveFiller()
-    meeting.SetArguments(both)
-    meeting.SetRunParallel(False)
-    meeting.Perform()
-    operands = (candidate.wrapped, reference.wrapped, meeting)
-    common = float(cq.Shape.cast(BRepAlgoAPI_Common(*operands).Shape()).Volume())
-    surplus, missing = (_pieces(cq.Shape.cast(BRepAlgoAPI_Cut(*operands, way).Shape())) for way in (True, False))
+    # Cut both along each other's surfaces, once. A piece that is then one and the same in both is what they share.
+    cutter = BOPAlgo_Builder()
+    cutter.SetArguments(both)
+    cutter.SetRunParallel(False)
+    cutter.Perform()
+    ours, theirs = (_parts(cutter, shape) for shape in (candidate, reference))
+    common = sum(float(piece.Volume()) for piece in ours if _is_among(piece, theirs))
+    surplus = _pieces([piece for piece in ours if not _is_among(piece, theirs)])
+    missing = _pieces([piece for piece in theirs if not _is_among(piece, ours)])
     tolerance = _TOLERANCE * float(wanted["volume"])
     for whole, rest in ((found["volume"], surplus), (wanted["volume"], missing)):
         if abs(common + sum(piece["volume"] for piece in rest) - whole) > tolerance:
@@ -125,8 +124,24 @@ def _compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict
     return {"iou": common / union, "missing": missing, "surplus": surplus}
 
 
-def _pieces(shape: Any) -> Sequence[dict[str, Any]]:
-    """Volume and box of each solid, the largest first."""
-    solids = [(float(solid.Volume()), solid) for solid in shape.Solids()]
-    solids.sort(key=lambda item: -item[0])
-    return [{"volume": volume, "box": _box(solid)} for volume, solid in solids if volume > 0]
+def _parts(cutter: BOPAlgo_Builder, shape: Any) -> list[Any]:
+    """Into what the shape's solids were cut; one that was not cut is its own only part."""
+    return [
+        part
+        for solid in shape.Solids()
+        for part in ([cq.Shape.cast(cut) for cut in cutter.Modified(solid.wrapped)] or [solid])
+    ]
+
+
+def _is_among(piece: Any, others: Sequence[Any]) -> bool:
+    return any(piece.isSame(other) for other in others)
+
+
+def _pieces(solids: Sequence[Any]) -> Sequence[dict[str, Any]]:
+    """Volume of each solid, the largest first, and the box of the largest."""
+    measured = [(float(solid.Volume()), solid) for solid in solids]
+    measured = sorted((item for item in measured if item[0] > 0), key=lambda item: -item[0])
+    return [
+        {"volume": volume, **({"box": _box(solid)} if index < _PLACED_PIECES else {})}
+        for index, (volume, solid) in enumerate(measured)
+    ]
