@@ -10,8 +10,10 @@
 // Written out in place: most checks succeed, and a call costs more than the comparison.
 `define CHECK(slot, signal, want) \
     begin \
-        slot_width[slot] = $bits(signal); \
-        slot_signal[slot] = `"signal`"; \
+        if (slot_width[slot] == 0) begin \
+            slot_width[slot] = $bits(signal); \
+            slot_signal[slot] = `"signal`"; \
+        end \
         if (signal !== (want)) note_failure(slot, want, signal, `INPUTS); \
     end
 
