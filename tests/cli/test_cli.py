@@ -70,6 +70,17 @@ def test_reading_a_configuration_imports_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
+def test_what_is_imported_to_stay_is_left_alone_until_the_end():
+    code = (
+        "import atexit, gc\nfrom ecot.cli.imports import imported_to_stay\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        "with imported_to_stay():\n    import pydantic\n    print(gc.isenabled())\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "True", "True", "0"]
+
+
 def test_what_starts_ranks_does_not_import_what_they_train_with():
     """Seconds per launch: torch takes 3 to import, the models of transformers 8."""
     code = (

@@ -1,7 +1,7 @@
 """The data-scale study: one plan, budgets as prefixes with equal hashes, and nothing done twice."""
 
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +15,7 @@ from ecot.errors import PlanError
 from ecot.eval.sweep import Mode, check_prefixes, summarise, write_members
 from ecot.run_paths import RunPaths
 
-_spec = importlib.util.spec_from_file_location("tiny_run", Path(__file__).parents[1] / "train" / "conftest.py")
-tiny_run = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny_run)
-new_run = tiny_run.new_run
-
-pytestmark = pytest.mark.xdist_group("training")
+pytestmark = pytest.mark.xdist_group("training_alone")  # of what needs no finished run
 
 
 def ecot_sweep(run, *arguments):
@@ -123,7 +118,7 @@ def test_at_a_constant_rate_a_run_of_its_own_equals_the_milestone(new_run):
         ecot_sweep(run, *constant, *(["--stage", "prepare"] if name == "a" else []), "--stage", "train", "--only", name)
     weights = []
     for name in "ab":
-        folder = tiny_run.TinyRun(run.folder)
+        folder = type(run)(run.folder)
         folder.paths = RunPaths(run.paths.root / "sweep" / name)
         weights.append(folder.weights("a"))
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -133,7 +128,7 @@ def test_the_jobs_are_printed(prepared):
     run, _ = prepared
     command = [sys.executable, "-m", "ecot", "sweep", str(run.config), f"run_dir={run.paths.root}", "--slurm", "print"]
     root = Path(__file__).parents[2]
-    environment = {**tiny_run.os.environ, "ECOT_VENV": str(Path(sys.executable).parents[1])}
+    environment = {**os.environ, "ECOT_VENV": str(Path(sys.executable).parents[1])}
     result = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, timeout=200)
     assert result.returncode == 0, result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("sbatch")]

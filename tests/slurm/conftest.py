@@ -3,7 +3,6 @@
 munged listens on a socket of its own, so neither a Slurm nor a munge of the system is touched.
 """
 
-import importlib.util
 import os
 import random
 import shutil
@@ -17,11 +16,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("tiny_run", ROOT / "tests" / "train" / "conftest.py")
-tiny_run = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny_run)
-new_run, finished = tiny_run.new_run, tiny_run.finished
-
 NODES = ("n1", "n2")
 CONFIGURATION = """
 ClusterName=local
@@ -252,12 +246,6 @@ class SlurmRun:
         """All logs, for the message of a failed assertion."""
         files = sorted(path for path in self.run.folder.rglob("*") if path.suffix in (".log", ".out"))
         return "\n".join(f"--- {path}\n{path.read_text()[-3000:]}" for path in files)
-
-
-@pytest.fixture
-def make_trajectory():
-    """Makes the trajectory of a number."""
-    return tiny_run.make_trajectory
 
 
 @pytest.fixture

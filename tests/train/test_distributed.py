@@ -34,6 +34,18 @@ def test_a_failing_rank_ends_the_others_and_is_named(tmp_path):
     assert time.monotonic() - began < 60
 
 
+def test_a_rank_that_ends_at_once_has_said_and_done_everything():
+    code = (
+        "import atexit, sys\nfrom ecot.train.distributed import end_process\n"
+        "class Slow:\n    def __del__(self): print('taken apart')\n"
+        "slow = Slow()\natexit.register(print, 'told at the end')\n"
+        "print('said')\nprint('warned', file=sys.stderr)\nend_process()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout) == (0, "said\ntold at the end\n")
+    assert ended.stderr.endswith("warned\n")
+
+
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -7,7 +8,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ecot.errors import CheckpointError, ConfigError
-from ecot.train import export
 from ecot.train.export import export_milestone
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -26,10 +26,9 @@ def test_exported_weights_are_the_trained_ones_and_reload_anywhere(finished, tmp
     assert model.config.use_cache
 
 
-def test_the_chat_template_of_training_travels_along(finished, tmp_path):
-    export_milestone(finished.paths, "a", tmp_path / "a", "auto", sys.executable)
+def test_the_chat_template_of_training_travels_along(finished, first_export):
     ours = AutoTokenizer.from_pretrained(finished.paths.tokenizer)
-    exported = AutoTokenizer.from_pretrained(tmp_path / "a")
+    exported = AutoTokenizer.from_pretrained(first_export)
     messages = [
         {"role": "user", "content": "Task"},
         {"role": "assistant", "content": "code", "reasoning_content": "hm"},
@@ -38,7 +37,7 @@ def test_the_chat_template_of_training_travels_along(finished, tmp_path):
     rendered = exported.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered == ours.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert "hm" in rendered and "error" in rendered
-    stop = AutoModelForCausalLM.from_pretrained(tmp_path / "a").generation_config.eos_token_id
+    stop = AutoModelForCausalLM.from_pretrained(first_export).generation_config.eos_token_id
     assert exported.convert_ids_to_tokens(stop) == "<|im_end|>"
 
 
@@ -57,14 +56,13 @@ def test_a_different_model_is_not_exported_silently(finished, tmp_path, new_run)
     assert not (tmp_path / "b").exists()
 
 
-def test_large_models_are_written_in_shards(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "SHARD_BYTES", 40_000)
-    result = export_milestone(finished.paths, "c", tmp_path / "c", "float32", sys.executable)
+def test_large_models_are_written_in_shards(sharded_export):
+    result, folder = sharded_export
     assert len(result["files"]) > 1 and result["max_logit_difference"] == 0.0
-    index = json.loads((tmp_path / "c" / "model.safetensors.index.json").read_text())
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert set(index["weight_map"].values()) == set(result["files"])
     for name in result["files"]:
-        tensors = load_file(tmp_path / "c" / name)
+        tensors = load_file(folder / name)
         total = sum(tensor.numel() * 4 for tensor in tensors.values())
         assert total <= 40_000 or len(tensors) == 1
 
@@ -85,7 +83,7 @@ def test_mistakes_are_named(finished, tmp_path, new_run):
         export_milestone(finished.paths, "a", tmp_path / "precious", "auto", sys.executable)
 
 
-def test_only_an_earlier_export_is_ever_replaced(finished, tmp_path):
+def test_only_an_earlier_export_is_ever_replaced(finished, first_export, tmp_path):
     weights = tmp_path / "somebodys"
     weights.mkdir()
     (weights / "config.json").write_text("{}")
@@ -93,5 +91,8 @@ def test_only_an_earlier_export_is_ever_replaced(finished, tmp_path):
         with pytest.raises(ConfigError, match="choose another folder"):
             export_milestone(finished.paths, "a", precious, "auto", sys.executable)
         assert (precious / "config.json").is_file()
-    for _ in range(2):
-        export_milestone(finished.paths, "a", tmp_path / "ours", "auto", sys.executable)
+    ours = tmp_path / "ours"
+    shutil.copytree(first_export, ours)
+    (ours / "stale").touch()
+    export_milestone(finished.paths, "a", ours, "auto", sys.executable)
+    assert {path.name for path in ours.iterdir()} == {path.name for path in first_export.iterdir()}

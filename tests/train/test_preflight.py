@@ -22,7 +22,7 @@ from ecot.train.preflight.shape import shape_from_weights
 from ecot.train.preflight.speed import flops_per_token
 from ecot.train.preflight.storage import measure_write
 
-pytestmark = pytest.mark.xdist_group("training")
+pytestmark = pytest.mark.xdist_group("training_alone")  # of what needs no finished run
 
 SFT_32B = Path(__file__).parents[2] / "configs" / "sft_32b.yaml"
 

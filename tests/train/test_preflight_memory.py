@@ -1,6 +1,5 @@
 """The preflight's formulas against counted parameters, a measured layer and a measured ZeRO-3 rank."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from ecot.train.preflight.memory import backward_bytes, estimate_memory, layer_a
 from ecot.train.preflight.shape import ModelShape, shape_from_config, shape_from_weights
 from ecot.train.preflight.storage import checkpoint_bytes
 
-pytestmark = pytest.mark.xdist_group("training")
+pytestmark = pytest.mark.xdist_group("training_alone")  # of what needs no finished run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WIDE = dict(vocab_size=151_936, intermediate_size=25_600, num_attention_heads=64)
@@ -168,12 +167,9 @@ def larger_run(new_run, tmp_path_factory):
     overrides = [f"model.shape.{name}={value}" for name, value in settings.items()]
     overrides += ["model.dtype=bfloat16", "train.zero.bucket_elements=100000", "data.budgets=[{name: a, tokens: 6500}]"]
     overrides += ["train.schedule.warmup_tokens=1000", "train.schedule.decay_tokens=1000"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(folder / "measured.py"), *run.command(*overrides)[3:]]
     subprocess.run([sys.executable, "-m", "ecot", "plan", *run.command(*overrides)[4:]], check=True, timeout=200)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEASURED": str(folder / "bytes")}
-    result = subprocess.run(command, env=environment, timeout=400, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-3000:]
+    statuses, printed = run.run_script(folder / "measured.py", *overrides, MEASURED=str(folder / "bytes"))
+    assert statuses == [0, 0], printed[-3000:]
     return run, int((folder / "bytes").read_text())
 
 

@@ -9,19 +9,17 @@ from transformers import AutoModelForCausalLM
 from ecot.data_mix.plan import PackPlan
 from ecot.data_mix.store import DocumentStore
 from ecot.segments import Kind
-from ecot.train import export
 from ecot.train.export import export_milestone
 
 pytestmark = pytest.mark.xdist_group("training")
 
 
-def test_weights_from_a_sharded_folder_train_on_under_zero3(finished, new_run, tmp_path, monkeypatch):
+def test_weights_from_a_sharded_folder_train_on_under_zero3(finished, sharded_export, new_run, tmp_path):
     """With activation checkpointing, bf16 and collating workers: the first loss is that of the weights loaded."""
-    monkeypatch.setattr(export, "SHARD_BYTES", 40_000)
-    export_milestone(finished.paths, "c", tmp_path / "base", "float32", sys.executable)
+    _, base = sharded_export
     run = new_run("pretrained")
     run.train(
-        f"model.path={tmp_path / 'base'}",
+        f"model.path={base}",
         "model.shape=null",
         "model.dtype=bfloat16",
         "train.activation_checkpointing=true",
@@ -30,7 +28,7 @@ def test_weights_from_a_sharded_folder_train_on_under_zero3(finished, new_run, t
     plan = PackPlan.open(run.paths.plan)
     rows = run.metrics()
     assert rows[-1]["step"] == plan.num_steps
-    assert rows[0]["loss"] == pytest.approx(first_loss(plan, run, tmp_path / "base"), rel=0.02)
+    assert rows[0]["loss"] == pytest.approx(first_loss(plan, run, base), rel=0.02)
     assert rows[-1]["loss"] < rows[0]["loss"] < finished.metrics()[0]["loss"] - 1
     exported = export_milestone(run.paths, "c", tmp_path / "on", "auto", sys.executable)
     assert exported["dtype"] == "bfloat16"

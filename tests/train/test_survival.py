@@ -2,16 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 
 from ecot.data_mix.plan import PackPlan
-from ecot.train.checkpoint import find_damage, list_checkpoints
+from ecot.train.checkpoint import find_damage, list_checkpoints, read_progress
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.skipping import read_skipped
 from ecot.train.statistics import LossStatistics
@@ -68,14 +66,10 @@ def test_a_signal_to_one_rank_in_the_middle_of(finished, new_run, tmp_path, plac
     run.start_from(finished, "b")
     script = tmp_path / "signalled.py"
     script.write_text(SIGNALLED.format(save_step=10, patch=patch))
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *(str(script), *run.command("train.heldout.every_steps=1")[3:]),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
+    statuses, printed = run.run_script(script, "train.heldout.every_steps=1")
     stopped = 10 if place == "a save" else 9
-    assert f"saved and stopped at step {stopped} on a signal" in result.stderr, result.stderr[-2000:]
+    assert statuses == [EXIT_PREEMPTED] * 2
+    assert f"saved and stopped at step {stopped} on a signal" in printed, printed[-2000:]
     assert run.metrics()[-1]["step"] == stopped
     newest = list_checkpoints(run.paths)[0]
     assert newest.name == f"checkpoint-{stopped}" and find_damage(newest) is None
@@ -84,52 +78,38 @@ def test_a_signal_to_one_rank_in_the_middle_of(finished, new_run, tmp_path, plac
         row = run.metrics()[-1]
         assert abs(row["heldout/loss/thinking"] - row["loss/thinking"]) < 0.5, "another sample of the same text"
     else:
-        assert result.stdout.count("SCORED") == 2, "one pack each, and no more"
+        assert printed.count("SCORED") == 2, "one pack each, and no more"
         assert "heldout/loss/thinking" not in run.metrics()[-1]
 
 
-def test_a_signal_to_the_launcher_saves_stops_and_continues(finished, new_run):
-    run = new_run("preempted")
-    process = subprocess.Popen(run.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while not any(row["step"] >= 3 for row in run.metrics()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGUSR1)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == EXIT_PREEMPTED, errors[-2000:]
+def test_a_signal_to_the_launcher_saves_and_stops(finished, preempted):
+    """That it goes on from there to the very same weights is shown of the run that is killed next: test_training.py."""
+    run, status, errors = preempted
+    assert status == EXIT_PREEMPTED, errors[-2000:]
     stopped = max(row["step"] for row in run.metrics())
     assert stopped < PackPlan.open(run.paths.plan).num_steps
     assert f"stopped at step {stopped} on a signal" in errors
+    newest = list_checkpoints(run.paths)[0]
+    assert read_progress(newest).plan_step == stopped and find_damage(newest) is None
+    assert run.metrics() == finished.metrics()[:stopped]
     # No terminal: a plain line for every logged row.
     lines = [line for line in errors.splitlines() if line.startswith("train ")]
     assert [line.split("/")[0] for line in lines] == [f"train {row['step']}" for row in run.metrics()]
     assert all(line.isprintable() and " tokens/s/GPU  data wait " in line for line in lines)
-    run.train()
-    assert run.metrics() == finished.metrics()
-    assert all(torch.equal(weight, finished.weights("c")[name]) for name, weight in run.weights("c").items())
 
 
-@pytest.fixture
-def poisoned_command(tmp_path):
-    """`ecot train` under torchrun in which one rank's gradients are infinite at some steps (from 0)."""
-
-    def make(run, steps, *overrides):
-        script = tmp_path / "poisoned.py"
-        script.write_text(POISON.format(steps=steps))
-        return [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-            *(str(script), *run.command(*overrides)[3:]),
-        ]
-
-    return make
-
-
-def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, poisoned_command):
+def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, tmp_path):
+    """One rank's gradients are infinite. Also that the command runs under torchrun."""
     run = new_run("poisoned")
     plan = PackPlan.open(run.paths.plan)
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISON.format(steps={4}))
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *(str(script), *run.command()[3:]),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(poisoned_command(run, {4}), check=True, timeout=300, env=environment, capture_output=True)
+    subprocess.run(command, check=True, timeout=300, env=environment, capture_output=True)
     rows, clean = run.metrics(), finished.metrics()
     assert rows[:4] == clean[:4]
     assert "loss" not in rows[4] and rows[4]["step"] == 5
@@ -144,15 +124,15 @@ def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, po
     assert record["counts"]["skipped"] == tokens and record["counts"]["skipped_steps"] == [5]
 
 
-def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(new_run, poisoned_command):
+def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(new_run, tmp_path):
     """Also where the other rank holds the first half of each pack, which is finite."""
     run = new_run("hopeless")
-    command = poisoned_command(run, set(range(3, 99)), "train.max_skipped=2", "train.sequence_ranks=2")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, timeout=300, env=environment, capture_output=True, text=True)
-    assert result.returncode != 0
-    assert "step 6: 3 steps had a gradient that is not finite" in result.stderr
-    assert "the last good checkpoint is" in result.stderr and "milestones/a" in result.stderr
+    script = tmp_path / "poisoned.py"
+    script.write_text(POISON.format(steps=set(range(3, 99))))
+    statuses, printed = run.run_script(script, "train.max_skipped=2", "train.sequence_ranks=2")
+    assert statuses == [2, 2]
+    assert "step 6: 3 steps had a gradient that is not finite" in printed
+    assert "the last good checkpoint is" in printed and "milestones/a" in printed
 
 
 def test_statistics_forget_a_step_that_does_not_count():

@@ -43,25 +43,49 @@ def test_finished_training_has_nothing_left_to_do(finished):
     assert finished.paths.metrics.read_bytes() == before
 
 
+def assert_same_weights(run, reference, context):
+    for name in ("b", "c"):
+        weights, expected = run.weights(name), reference.weights(name)
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[key], expected[key]) for key in expected), context
+
+
+def test_preempted_killed_damaged_and_left_by_a_rank_it_is_bit_for_bit_the_uninterrupted_run(finished, killed, new_run):
+    """Stopped by a signal, resumed, killed; its newest checkpoint damaged, resumed from one before; a rank lost."""
+    source, step = killed
+    run = new_run("damaged", like=source)
+    newest, *older = list_checkpoints(run.paths)
+    assert older
+    victim = next(newest.rglob("*optim_states.pt"))
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    printed = run.lose_rank(1)
+    assert victim.name in printed and "SHA-256" in printed
+    assert "rank 1 of 2 ended with signal SIGKILL; start again with the same command" in printed
+    run.train()
+    assert run.metrics() == finished.metrics(), f"killed at step {step}"
+    assert_same_weights(run, finished, f"killed at step {step}")
+
+
+@pytest.mark.drill
 def test_kill_and_resume_is_bit_for_bit_the_uninterrupted_run(finished, killed, new_run):
+    """The same with nothing else gone wrong: from the newest checkpoint."""
     source, step = killed
     run = new_run("resumed", like=source)
     run.train()
     assert run.metrics() == finished.metrics(), f"killed at step {step}"
-    for name in ("b", "c"):
-        weights, expected = run.weights(name), finished.weights(name)
-        assert weights.keys() == expected.keys()
-        assert all(torch.equal(weights[key], expected[key]) for key in expected), f"killed at step {step}"
+    assert_same_weights(run, finished, f"killed at step {step}")
 
 
-def test_other_numbers_of_ranks_continue_the_same_run(finished, shared, new_run):
-    """2 that share packs -> 1 -> 2 ranks, with two parameter groups of different weight decay: 2 throughout, but for
-    rounding."""
+def test_other_numbers_of_ranks_and_another_layout_continue_the_same_run(finished, shared, new_run):
+    """2 that share packs -> 1 with unpacked documents -> 2 ranks, with two parameter groups of different weight decay:
+    2 throughout, but for rounding."""
     run = new_run("other_ranks")
     run.start_from(shared[0], "a")
-    printed = run.train("train.local_ranks=1")
+    printed = run.train("train.local_ranks=1", "train.layout=padded")
     assert "was saved by 2 ranks and goes on with 1" in printed
-    assert "changed settings:" in printed and "train.sequence_ranks" in printed
+    assert "changed settings:" in printed and "train.sequence_ranks" in printed and "train.layout" in printed
     run.assert_follows(finished, rtol=1e-5)
     run.start_from(run, "b")
     assert "was saved by 1 ranks and goes on with 2" in run.train()
@@ -79,12 +103,6 @@ def test_matrices_decay_and_norms_do_not(finished):
     assert [step.item() for step in steps] == [last] * 2
 
 
-def test_unpacked_documents_give_the_same_losses(finished, new_run):
-    run = new_run("padded")
-    run.train("train.layout=padded")
-    run.assert_follows(finished, rtol=1e-5)
-
-
 def test_a_micro_batch_without_supervised_tokens_on_one_rank_was_among_the_steps(finished):
     """The runs above are compared on steps in which one rank's micro-batch is a filler and the other's is not."""
     plan = PackPlan.open(finished.paths.plan)
@@ -93,21 +111,6 @@ def test_a_micro_batch_without_supervised_tokens_on_one_rank_was_among_the_steps
         for step in range(plan.num_steps)
         for turn in range(plan.packs_per_step // 2)
     )
-
-
-def test_a_damaged_checkpoint_is_passed_over_and_a_lost_rank_ends_the_others(finished, killed, new_run):
-    run = new_run("damaged", like=killed[0])
-    newest, *older = list_checkpoints(run.paths)
-    assert older
-    victim = next(newest.rglob("*optim_states.pt"))
-    content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 1
-    victim.write_bytes(content)
-    printed = run.lose_rank(1)
-    assert victim.name in printed and "SHA-256" in printed
-    assert "rank 1 of 2 ended with signal SIGKILL; start again with the same command" in printed
-    run.train()
-    assert run.metrics() == finished.metrics()
 
 
 def test_checkpoints_of_another_plan_are_refused(killed):
