@@ -11,18 +11,21 @@ from ecot.backends.code_optimization.building import COMPILE_FLAGS, Built, Parts
 from ecot.backends.code_optimization.copying import normalised_source
 from ecot.backends.code_optimization.inputs import draw_cases, encode
 from ecot.backends.code_optimization.judging import judge_build, judge_run, judge_values
-from ecot.backends.code_optimization.running import Inputs, count_program, run_program, time_pairs
+from ecot.backends.code_optimization.running import Count, Inputs, count_program, run_program, time_pairs
 from ecot.backends.code_optimization.settings import BASELINE_FILE, CodeSettings, Plan, read_plan, read_settings
 from ecot.backends.code_optimization.tool import Toolchain, find_toolchain
 from ecot.backends.concurrency import Slots
 from ecot.backends.fingerprint import fingerprint_of
-from ecot.backends.sandbox import Sandbox, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
+from ecot.backends.sandbox import CommandRunner, Sandbox, ToolPool, find_sandbox
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 LANGUAGES = ("c", "asm")
+
+_PER_CORE = 2
+"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class AssemblyBackend(ToolBackend):
         """Find tools and sandbox.
 
         Args:
-            workers: executions at once; by default the number of cores that this process may use.
+            workers: executions at once; by default twice the number of cores that this process may use, or once where
+                runs are timed.
             secret: key of test inputs and nonces. The default gives the same outcomes everywhere. Set one of your own
                 where candidates may have been written, with knowledge of this package, to deceive it.
             timing_pairs: runs of baseline and candidate in turn, timed, for candidates that pass; 0 for none. The
@@ -60,7 +64,12 @@ class AssemblyBackend(ToolBackend):
             SandboxError: no sandbox can be had.
         """
         self._tools: Toolchain = find_toolchain()
+        if workers is None:
+            workers = default_workers() * (1 if timing_pairs else _PER_CORE)
         self._sandbox: Sandbox = find_sandbox()
+        # A candidate's program gets a sandbox of its own. The compiler's stay, and so do those of our own programs.
+        self._compilers = ToolPool(workers=workers)
+        self._own_programs = ToolPool(workers=workers, process_files=True)  # valgrind needs a /proc
         self._secret = secret.encode()
         self._timing_pairs = timing_pairs
         self._turns: dict[str, Slots] = {}
@@ -69,6 +78,11 @@ class AssemblyBackend(ToolBackend):
         self._first_references: dict[str, Execution] = {}
         words = [self._tools.identity, *COMPILE_FLAGS, hashlib.sha256(self._secret).hexdigest(), str(timing_pairs)]
         super().__init__(workers, fingerprint_of(words, ("code_optimization",), (".py", ".c")))
+
+    def close(self) -> None:
+        """End the sandboxes that stay; the next execution starts new ones."""
+        self._compilers.close()
+        self._own_programs.close()
 
     async def _outcome(self, task: Task, code: str) -> Execution:
         prepared = await self._prepare_task(task)
@@ -81,7 +95,7 @@ class AssemblyBackend(ToolBackend):
         key = task.hash
         async with self._turns.setdefault("", Slots(1)).take():
             if self._parts is None:
-                self._parts = await build_parts(self._sandbox, self._tools)
+                self._parts = await build_parts(self._compilers, self._tools)
         async with self._turns.setdefault(key, Slots(1)).take():
             if key not in self._prepared:
                 prepared = await self._build_baseline(task)
@@ -111,7 +125,7 @@ class AssemblyBackend(ToolBackend):
 
     async def _build(self, task: Task, name: str, code: str, settings: CodeSettings) -> Built:
         assert self._parts is not None
-        return await build(self._sandbox, self._tools, self._parts, task, name, code, settings)
+        return await build(self._compilers, self._tools, self._parts, task, name, code, settings)
 
     async def _judge(self, task: Task, code: str, prepared: _Prepared) -> Execution:
         name = file_name(task)
@@ -151,7 +165,7 @@ class AssemblyBackend(ToolBackend):
         run = await run_program(self._sandbox, program, inputs, prepared.settings)
         if failed := judge_run(run.result, run.transcript, inputs.cases):
             return failed
-        baseline = await run_program(self._sandbox, prepared.baseline, inputs, prepared.settings)
+        baseline = await run_program(self._own_programs, prepared.baseline, inputs, prepared.settings)
         if failed := judge_run(baseline.result, baseline.transcript, inputs.cases):
             raise ToolError(f"task {task.id}: {BASELINE_FILE}: {failed.label} {failed.subcode}: {failed.diagnostics}")
         return judge_values(run.transcript, baseline.transcript, prepared.plan, inputs.cases)
@@ -160,11 +174,14 @@ class AssemblyBackend(ToolBackend):
         self, task: Task, program: bytes, prepared: _Prepared, inputs: Inputs, execution: Execution
     ) -> Execution:
         assert self._parts is not None
-        programs = (self._parts.stub, prepared.baseline, program)
         valgrind = self._tools.path("valgrind")
-        stub, baseline, candidate = [
-            await count_program(self._sandbox, valgrind, item, inputs, prepared.settings) for item in programs
-        ]
+
+        async def count(runner: CommandRunner, item: bytes) -> Count:
+            return await count_program(runner, valgrind, item, inputs, prepared.settings)
+
+        stub = await count(self._own_programs, self._parts.stub)
+        baseline = await count(self._own_programs, prepared.baseline)
+        candidate = await count(self._sandbox, program)
         if stub.instructions is None or baseline.instructions is None:
             text = f"{stub.run.result}" if stub.instructions is None else f"{baseline.run.result}"
             raise ToolError(f"task {task.id}: callgrind does not count the baseline: {text[-2000:]}")

@@ -8,7 +8,7 @@ from importlib import resources
 from ecot.backends.code_optimization.listing import Listing, read_listing
 from ecot.backends.code_optimization.settings import BASELINE_FILE, MEBIBYTE, CodeSettings
 from ecot.backends.code_optimization.tool import Toolchain
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand, SandboxResult
 from ecot.errors import ToolError
 from ecot.tasks.bundle import Task
 
@@ -67,7 +67,7 @@ def file_name(task: Task) -> str:
     return "candidate.s" if task.language == "asm" else "candidate.c"
 
 
-async def build_parts(sandbox: Sandbox, tools: Toolchain) -> Parts:
+async def build_parts(runner: CommandRunner, tools: Toolchain) -> Parts:
     """Compile the harness.
 
     Raises:
@@ -84,7 +84,7 @@ async def build_parts(sandbox: Sandbox, tools: Toolchain) -> Parts:
         {tools.path("as")} candidate.s -o candidate.o
         {_link(tools, "entry")}
     """
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=("/bin/sh", "-c", script),
             inputs={name: (package / name).read_bytes() for name in ("harness.c", "runtime.c")},
@@ -100,12 +100,12 @@ async def build_parts(sandbox: Sandbox, tools: Toolchain) -> Parts:
 
 
 async def build(
-    sandbox: Sandbox, tools: Toolchain, parts: Parts, task: Task, name: str, code: str, settings: CodeSettings
+    runner: CommandRunner, tools: Toolchain, parts: Parts, task: Task, name: str, code: str, settings: CodeSettings
 ) -> Built:
     """Compile a source, take the object apart, and link it to the harness.
 
     Args:
-        sandbox: where all of it happens.
+        runner: where all of it happens.
         tools: what does it.
         parts: the harness.
         task: gives the entry and further files.
@@ -124,7 +124,7 @@ async def build(
         {tools.path("nm")} candidate.o >symbols || exit 11
         {_link(tools, task.entry)} || exit {LINK_FAILED}
     """
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=("/bin/sh", "-c", script),
             inputs=files,

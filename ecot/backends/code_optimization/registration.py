@@ -17,7 +17,7 @@ class Options(Config):
     """What `AssemblyBackend` takes; see there."""
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
-    """Executions at once; as many as there are cores without it."""
+    """Executions at once; without it twice as many as there are cores, or as many where runs are timed."""
     secret: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Key of test inputs and nonces; a public one without it."""
     timing_pairs: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None

@@ -12,7 +12,7 @@ from ecot.backends.code_optimization.building import WALL_FACTOR
 from ecot.backends.code_optimization.inputs import Case
 from ecot.backends.code_optimization.records import Transcript, read_transcript
 from ecot.backends.code_optimization.settings import MEBIBYTE, CodeSettings
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand, SandboxResult
 from ecot.errors import ToolError
 
 _COLLECTED = re.compile(r"^==\d+== Collected : (\d+)$", re.MULTILINE)
@@ -58,11 +58,11 @@ class Count:
 
 
 async def run_program(
-    sandbox: Sandbox, program: bytes, inputs: Inputs, settings: CodeSettings, mode: str = "run"
+    runner: CommandRunner, program: bytes, inputs: Inputs, settings: CodeSettings, mode: str = "run"
 ) -> Run:
     """Run a program natively; `mode` is `run`, or `time` to repeat each call and count clock cycles."""
     seconds = settings.run_seconds * (_COUNT_FACTOR if mode == "time" else 1)
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=("/tmp/program", mode),
             inputs={"program": program, "tests": inputs.data},
@@ -79,14 +79,14 @@ async def run_program(
 
 
 async def count_program(
-    sandbox: Sandbox, valgrind: str, program: bytes, inputs: Inputs, settings: CodeSettings
+    runner: CommandRunner, valgrind: str, program: bytes, inputs: Inputs, settings: CodeSettings
 ) -> Count:
     """Run a program under callgrind.
 
     All of the process is counted, so that nothing is gained by doing the work elsewhere than in the function.
     """
     seconds = settings.run_seconds * _COUNT_FACTOR
-    result = await sandbox.run(
+    result = await runner.run(
         SandboxCommand(
             argv=(
                 valgrind,
@@ -118,7 +118,7 @@ async def count_program(
 
 
 async def time_pairs(
-    sandbox: Sandbox, candidate: bytes, baseline: bytes, inputs: Inputs, settings: CodeSettings, pairs: int
+    runner: CommandRunner, candidate: bytes, baseline: bytes, inputs: Inputs, settings: CodeSettings, pairs: int
 ) -> Mapping[str, float]:
     """Run baseline and candidate in turn and compare their clock cycles pair by pair.
 
@@ -135,7 +135,7 @@ async def time_pairs(
         # Every second pair the other way round, so that a drift favours neither.
         order = ("baseline", "candidate") if number % 2 == 0 else ("candidate", "baseline")
         for name in order:
-            run = await run_program(sandbox, programs[name], inputs, settings, "time")
+            run = await run_program(runner, programs[name], inputs, settings, "time")
             if not run.transcript.ended or run.transcript.cycles <= 0:
                 raise ToolError(f"the {name} ran for its values, but not for the time; run fewer workers")
             cycles[name] = run.transcript.cycles

@@ -23,8 +23,16 @@ from ecot.backends.general.records import Returned, Transcript, read_results, re
 from ecot.backends.general.settings import CASES_FILE, CHECK_FILE, GeneralSettings, read_settings
 from ecot.backends.general.tool import ENVIRONMENT, FLAGS, Interpreter, find_interpreter
 from ecot.backends.general.values import decode
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, SandboxResult, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend
+from ecot.backends.sandbox import (
+    CommandRunner,
+    Limits,
+    Sandbox,
+    SandboxCommand,
+    SandboxResult,
+    ToolPool,
+    find_sandbox,
+)
+from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
@@ -34,6 +42,9 @@ _WALL_SLACK = 30.0
 """Wall time per processor time, and on top: a busy machine must not turn a slow candidate into a timeout."""
 
 _MEBIBYTE = 1 << 20
+
+_PER_CORE = 2
+"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 class PythonBackend(ToolBackend):
@@ -46,7 +57,7 @@ class PythonBackend(ToolBackend):
         """Find interpreter and sandbox.
 
         Args:
-            workers: executions at once; by default the number of cores that this process may use.
+            workers: executions at once; by default twice the number of cores that this process may use.
             secret: key of random arguments and nonces. The default gives the same outcomes everywhere. Set one of your
                 own where candidates may have been written, with knowledge of this package, to deceive it.
 
@@ -55,7 +66,10 @@ class PythonBackend(ToolBackend):
             SandboxError: no sandbox can be had.
         """
         self._python: Interpreter = find_interpreter()
+        workers = _PER_CORE * default_workers() if workers is None else workers
         self._sandbox: Sandbox = find_sandbox()
+        # A candidate gets a sandbox of its own. The reference's and the judge's stay.
+        self._oracles = ToolPool(workers=workers)
         self._secret = secret.encode()
         self._turns: dict[str, Slots] = {}
         self._sound: set[str] = set()
@@ -66,6 +80,10 @@ class PythonBackend(ToolBackend):
         self._values = {"ecot/backends/general/values.py": (package / "values.py").read_bytes()}
         words = [self._python.version, *FLAGS, hashlib.sha256(self._secret).hexdigest()]
         super().__init__(workers, fingerprint_of(words, ("general",)))
+
+    def close(self) -> None:
+        """End the sandboxes that stay; the next execution starts new ones."""
+        self._oracles.close()
 
     async def _outcome(self, task: Task, code: str) -> Execution:
         settings = read_settings(task)
@@ -122,14 +140,14 @@ class PythonBackend(ToolBackend):
         if clash := set(files) & {CANDIDATE_FILE, "job.json", *self._programs}:
             raise DataError(f"task {task.id}: key 'environment': {sorted(clash)[0]!r} is a name of the harness")
         files |= {CANDIDATE_FILE: code.encode("utf-8", "replace")}
-        result = await self._run("runner.py", files, job, settings)
+        result = await self._run(self._sandbox, "runner.py", files, job, settings)
         return result, read_transcript(result.stdout, nonce)
 
     async def _ask_oracle(self, task: Task, settings: GeneralSettings, job: Mapping[str, Any]) -> dict[str, Any]:
         hidden = task.hidden[CASES_FILE] if CASES_FILE in task.hidden else task.hidden[CHECK_FILE]
         files = {"tests.py": hidden.encode(), "reference.py": task.reference.encode()}
         files |= {name: text.encode() for name, text in task.environment.items()}
-        result = await self._run("oracle.py", files, {**job, "entry": task.entry}, settings)
+        result = await self._run(self._oracles, "oracle.py", files, {**job, "entry": task.entry}, settings)
         if result.exit_code != 0 or result.output_truncated:
             said = result.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
             how = f"exit code {result.exit_code}, signal {result.signal}"
@@ -138,10 +156,15 @@ class PythonBackend(ToolBackend):
         return answer
 
     async def _run(
-        self, program: str, files: Mapping[str, bytes], job: Mapping[str, Any], settings: GeneralSettings
+        self,
+        runner: CommandRunner,
+        program: str,
+        files: Mapping[str, bytes],
+        job: Mapping[str, Any],
+        settings: GeneralSettings,
     ) -> SandboxResult:
         inputs = {program: self._programs[program], **self._values}
-        return await self._sandbox.run(
+        return await runner.run(
             SandboxCommand(
                 argv=(self._python.path, *FLAGS, program),
                 inputs={**files, **inputs, "job.json": json.dumps(job).encode()},

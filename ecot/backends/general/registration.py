@@ -17,7 +17,7 @@ class Options(Config):
     """What `PythonBackend` takes; see there."""
 
     workers: Annotated[int, Field(strict=True, ge=1)] | None = None
-    """Executions at once; as many as there are cores without it."""
+    """Executions at once; twice as many as there are cores without it."""
     secret: Annotated[str, Field(strict=True, min_length=1)] | None = None
     """Key of random arguments and nonces; a public one without it."""
 
