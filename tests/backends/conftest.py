@@ -88,7 +88,7 @@ def started():
 
     yield start
     for (name, *_), backend in backends.items():
-        if name in ("cadquery", "icarus", "stm32"):
+        if name in ("cadquery", "icarus", "stm32", "assembly", "python"):
             backend.close()
 
 
