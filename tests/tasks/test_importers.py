@@ -215,6 +215,7 @@ def test_public_references_pass(icarus, tmp_path):
 
 
 @pytest.mark.drill
+@pytest.mark.timeout(3600)
 def test_all_public_references_pass(icarus, tmp_path):
     for name in ("rtllm", "verilog_eval"):
         assert verify_public(icarus, name, tmp_path / name, lambda id: True)[1] == {}

@@ -134,6 +134,7 @@ def test_verdicts_agree_with_an_independent_harness(icarus, tmp_path):
 
 
 @pytest.mark.drill
+@pytest.mark.timeout(3600)
 def test_all_verdicts_agree_with_an_independent_harness(icarus, tmp_path):
     share, count = agreement(icarus, tmp_path, 1)
     assert count > 4400 and share >= 0.995
