@@ -63,6 +63,8 @@ def test_a_mismatch_names_the_first_place_and_the_published_value(run, firmware_
         ("((void (*)(void))0x08000400)();", Label.MEMORY_FAULT, "usage_fault", "without the Thumb bit"),
         ("volatile char a[9000]; a[0] = 1;", Label.MEMORY_FAULT, "stack", "the stack overflowed"),
         ("for (;;) {}", Label.TIMEOUT, "run", "the run was stopped after 400 ms of device time, in case 1"),
+        ("TIM5->CR1 = 0; for (;;) __WFI();", Label.TIMEOUT, "run", "the device sleeps and no interrupt can wake it"),
+        ("for (;;) USART1->DR = 'x';", Label.RESOURCE_EXCEEDED, "output", "endless output"),
         ("SCB->AIRCR = 0x05FA0004;", Label.PROTOCOL_VIOLATION, "early_finish", "the device was reset before"),
         ("NVIC_EnableIRQ(ADC_IRQn); NVIC_SetPendingIRQ(ADC_IRQn);", Label.RUNTIME_ERROR, "exception", "exception 34"),
         ("assert(1 + 1 == 3);", Label.RUNTIME_ERROR, "assertion", "candidate.c:4: assertion '1 + 1 == 3' failed"),
