@@ -16,6 +16,9 @@ from ecot.tasks.bundle import Task
 DEFAULT_SECRET = "ecot"
 """Key of nonces, names and stimuli where none is given: public, so that outcomes are the same everywhere."""
 
+SHORT = 2
+"""Short executions per core: while one waits for the kernel to make or end a process, the other has the core."""
+
 
 class ToolBackend(ABC):
     """Runs candidates with real tools; a domain says how one is judged."""
@@ -23,16 +26,14 @@ class ToolBackend(ABC):
     name: str
     domains: frozenset[Domain]
 
-    def __init__(self, workers: int | None, fingerprint: str, *, per_core: int = 1) -> None:
+    def __init__(self, workers: int, fingerprint: str) -> None:
         """Bound the executions.
 
         Args:
-            workers: executions at once; by default `per_core` for each core that this process may use.
+            workers: executions at once.
             fingerprint: of tools, flags, secret and harness; see `fingerprint_of`.
-            per_core: more than one for tools so quick that entering and leaving the sandbox, which is mostly waiting
-                for the kernel, takes a good part of an execution.
         """
-        self._slots = Slots(default_workers() * per_core if workers is None else workers)
+        self._slots = Slots(workers)
         self._fingerprint = fingerprint
 
     @property
@@ -68,6 +69,6 @@ class ToolBackend(ABC):
         """Judge one candidate of this domain."""
 
 
-def default_workers() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def default_workers(per_core: int = 1) -> int:
+    """Executions at once: so many for each core that this process may use."""
+    return per_core * len(os.sched_getaffinity(0))

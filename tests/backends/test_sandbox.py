@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand
+from ecot.backends.sandbox import Limits, Sandbox, SandboxCommand, control_groups
 from ecot.backends.sandbox import bubblewrap as bubblewrap_module
 from ecot.backends.sandbox.control_groups import find_control_groups
 from ecot.errors import SandboxError
@@ -287,6 +287,15 @@ def test_the_memory_of_all_processes_together_is_capped(sandbox, shell):
     result = shell(script, limits=limits)
     assert result.memory_exhausted
     assert not shell("echo fine").memory_exhausted
+
+
+def test_a_plain_folder_is_no_control_group(monkeypatch, tmp_path):
+    """As the common folder of the controllers of version 1 is: files that are written there cap nothing."""
+    for name in ("memory", "pids"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(control_groups, "ROOT", tmp_path)
+    assert find_control_groups.__wrapped__() is None
+    assert sorted(folder.name for folder in tmp_path.rglob("*")) == ["memory", "pids"]
 
 
 def test_no_control_group_is_left_behind(sandbox, shell):

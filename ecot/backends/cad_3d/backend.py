@@ -88,7 +88,8 @@ class CadQueryBackend(ToolBackend):
             SandboxError: no sandbox can be had.
         """
         identity = cadquery_identity()
-        self._pool = ForkPool(SERVER, workers=default_workers() if workers is None else workers)
+        workers = default_workers() if workers is None else workers
+        self._pool = ForkPool(SERVER, workers=workers)
         self._artifacts = artifacts
         self._references: dict[str, _Reference] = {}
         super().__init__(workers, fingerprint_of((identity,), ("cad_3d",)))

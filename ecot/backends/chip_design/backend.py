@@ -15,15 +15,12 @@ from ecot.backends.chip_design.tool import find_icarus
 from ecot.backends.chip_design.verilator import VerilatorSimulator
 from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import ToolPool, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
+from ecot.backends.tool_backend import DEFAULT_SECRET, SHORT, ToolBackend, default_workers
 from ecot.errors import ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 _NUL_MESSAGE = "error: syntax error: NUL character in the source"
-
-_PER_CORE = 2
-"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 class IcarusBackend(ToolBackend):
@@ -59,7 +56,7 @@ class IcarusBackend(ToolBackend):
             MissingToolError: the simulator is not installed, or Verilator or Yosys where it is to be used.
             SandboxError: no sandbox can be had.
         """
-        workers = _PER_CORE * default_workers() if workers is None else workers
+        workers = default_workers(SHORT) if workers is None else workers
         # Its simulation is a program made from the candidate, and gets a sandbox of its own.
         verilator = VerilatorSimulator(find_sandbox(), secret.encode()) if simulator == "verilator" else None
         shown = [] if verilator else list(find_icarus().read_only)

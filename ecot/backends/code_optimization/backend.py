@@ -17,15 +17,12 @@ from ecot.backends.code_optimization.tool import Toolchain, find_toolchain
 from ecot.backends.concurrency import Slots
 from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import CommandRunner, Sandbox, ToolPool, find_sandbox
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
+from ecot.backends.tool_backend import DEFAULT_SECRET, SHORT, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution, Label, Stage
 from ecot.tasks.bundle import Task
 
 LANGUAGES = ("c", "asm")
-
-_PER_CORE = 2
-"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class AssemblyBackend(ToolBackend):
         """
         self._tools: Toolchain = find_toolchain()
         if workers is None:
-            workers = default_workers() * (1 if timing_pairs else _PER_CORE)
+            workers = default_workers() if timing_pairs else default_workers(SHORT)
         self._sandbox: Sandbox = find_sandbox()
         # A candidate's program gets a sandbox of its own. The compiler's stay, and so do those of our own programs.
         self._compilers = ToolPool(workers=workers)

@@ -17,7 +17,7 @@ from ecot.backends.embedded.settings import KIBIBYTE, MEBIBYTE, EmbeddedSettings
 from ecot.backends.embedded.toolchain import COMPILE_FLAGS, LINK_FLAGS, ArmToolchain, find_toolchain
 from ecot.backends.fingerprint import fingerprint_of
 from ecot.backends.sandbox import Limits, SandboxCommand, SandboxResult, ToolPool
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
+from ecot.backends.tool_backend import DEFAULT_SECRET, SHORT, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
@@ -26,8 +26,6 @@ BENCH_FILE = "bench.c"
 DEVICE_HEADER = "stm32f4.h"
 _WALL_FACTOR = 12.0
 """Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
-_PER_CORE = 2
-"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 _IMAGE = "firmware.elf"
 _OUR_FILES = frozenset({CANDIDATE_FILE, DEVICE_HEADER, "bench.h", "bench.o", "link.ld", _IMAGE})
 
@@ -61,7 +59,7 @@ class EmbeddedBackend(ToolBackend):
         """
         self._tools: ArmToolchain = find_toolchain()
         self._emulator: Emulator = find_emulator(emulator)
-        workers = _PER_CORE * default_workers() if workers is None else workers
+        workers = default_workers(SHORT) if workers is None else workers
         # A candidate never runs as a program of the machine, so that sandboxes may serve one command after the other.
         self._sandboxes = ToolPool(workers=workers, read_only=(*self._tools.read_only, *self._emulator.read_only))
         self._secret = secret.encode()

@@ -32,7 +32,7 @@ from ecot.backends.sandbox import (
     ToolPool,
     find_sandbox,
 )
-from ecot.backends.tool_backend import DEFAULT_SECRET, ToolBackend, default_workers
+from ecot.backends.tool_backend import DEFAULT_SECRET, SHORT, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
 from ecot.tasks.bundle import Task
@@ -42,9 +42,6 @@ _WALL_SLACK = 30.0
 """Wall time per processor time, and on top: a busy machine must not turn a slow candidate into a timeout."""
 
 _MEBIBYTE = 1 << 20
-
-_PER_CORE = 2
-"""Executions are short: while one waits for the kernel to make or end a process, the other has the core."""
 
 
 class PythonBackend(ToolBackend):
@@ -66,7 +63,7 @@ class PythonBackend(ToolBackend):
             SandboxError: no sandbox can be had.
         """
         self._python: Interpreter = find_interpreter()
-        workers = _PER_CORE * default_workers() if workers is None else workers
+        workers = default_workers(SHORT) if workers is None else workers
         self._sandbox: Sandbox = find_sandbox()
         # A candidate gets a sandbox of its own. The reference's and the judge's stay.
         self._oracles = ToolPool(workers=workers)

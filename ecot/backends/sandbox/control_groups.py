@@ -24,6 +24,8 @@ _LAUNCHER_BYTES = 64 * MEBIBYTE
 """Room for the launcher itself and for what the kernel books for pipes and page tables."""
 _LAUNCHER_PROCESSES = 8
 _CLOSING_SECONDS = 2.0
+_MEMBERS = "cgroup.procs"
+"""Every group has it, of either version."""
 _NAME = re.compile(r"ecot-(\d+)-\d+")
 _numbers = itertools.count()
 
@@ -80,7 +82,7 @@ class Group:
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs `argv` in this group."""
-        files = " ".join(str(folder / "cgroup.procs") for folder in self.folders)
+        files = " ".join(str(folder / _MEMBERS) for folder in self.folders)
         return ["/bin/sh", "-c", _ENTER.format(files=files), "sh", *argv]
 
     @property
@@ -143,7 +145,8 @@ def _candidates() -> list[tuple[int, tuple[Path, ...]]]:
         found.append((1, (ROOT / "memory" / own["memory"], ROOT / "pids" / own["pids"])))
         # In a container the path that the kernel names may lie outside of what is mounted.
         found.append((1, (ROOT / "memory", ROOT / "pids")))
-    return [(version, parents) for version, parents in found if all(parent.is_dir() for parent in parents)]
+    # Where the controllers of version 1 are mounted their common folder is a plain one, in which nothing is a group.
+    return [(version, parents) for version, parents in found if all((parent / _MEMBERS).exists() for parent in parents)]
 
 
 def _sweep(parents: Sequence[Path]) -> None:

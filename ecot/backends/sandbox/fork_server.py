@@ -130,7 +130,8 @@ class _Server:
     def __init__(self, spec: ForkServerSpec, launcher: Launcher) -> None:
         self.usable = True
         self._own_memory = spec.memory_bytes is None
-        self._limits = _server_limits(spec)
+        limits = _server_limits(spec)
+        self._caps = _caps(limits)
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._printed, self._messages = Channel(_MESSAGE_BYTES), Channel(_MESSAGE_BYTES)
@@ -143,7 +144,7 @@ class _Server:
         }
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            self._group = self._resources.enter_context(_group(launcher, self._limits))
+            self._group = self._resources.enter_context(_group(launcher, limits))
             argv = _server_argv(spec, launcher, null, inputs)
             self._process = SupervisedProcess(
                 argv if self._group is None else self._group.enter(argv),
@@ -194,9 +195,9 @@ class _Server:
             "stop_on_flood": command.stop_on_flood,
         }
         killed_before = self._num_killed()
-        if self._own_memory and self._group is not None and command.limits != self._limits:
+        if self._own_memory and self._group is not None and _caps(command.limits) != self._caps:
             self._group.set_limits(command.limits)
-            self._limits = command.limits
+            self._caps = _caps(command.limits)
         if not await self._send(header, command) or await self._receive() is None:
             self.usable = False
             return None
@@ -271,6 +272,11 @@ class _Server:
                 return None
             data += chunk
         return bytes(data)
+
+
+def _caps(limits: Limits) -> tuple[int, ...]:
+    """What a control group caps."""
+    return limits.memory_bytes, limits.scratch_bytes, limits.processes
 
 
 def _group(launcher: Launcher, limits: Limits) -> AbstractContextManager[Group | None]:
