@@ -15,13 +15,11 @@ from ecot.data_mix.store import DocumentStore
 from ecot.errors import CheckpointError, ConfigError, PlanError
 from ecot.train.branches import check_branches
 from ecot.train.config import ModelConfig, TrainConfig
+from ecot.train.gpu_driver import has_gpu_driver
 from ecot.train.layout import RankLayout, check_heads, check_model, find_layout
 from ecot.train.uploading import upload_command
 
 logger = logging.getLogger(__name__)
-
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Devices of NVIDIA's and AMD's drivers, and of either under Windows: where there is none torch finds no GPU."""
 
 
 def count_local_ranks(wanted: int) -> int:
@@ -41,7 +39,7 @@ def count_local_ranks(wanted: int) -> int:
 
 def _count_gpus() -> int:
     """GPUs that torch may use here."""
-    if not any(Path(device).exists() for device in _GPU_DRIVERS):
+    if not has_gpu_driver():
         return 0
     import torch
 

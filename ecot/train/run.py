@@ -11,12 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ecot.train.gpu_driver import has_gpu_driver
+
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DS_BUILD_OPS", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("DS_LOG_LEVEL", "warning")
-# A rank compiles nothing. DeepSpeed asks for a compiled Muon optimizer, which nobody uses, and loads torch's compiler.
-os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+if not has_gpu_driver():
+    # Without one a rank compiles nothing, but DeepSpeed's Muon optimizer, which nobody uses, loads torch's compiler.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 import datasets
 import torch
