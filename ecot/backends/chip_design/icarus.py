@@ -8,9 +8,9 @@ from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, make_bench
 from ecot.backends.chip_design.judging import judge_compilation, judge_run
 from ecot.backends.chip_design.screening import refused_calls, system_calls, unknown_calls
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
-from ecot.backends.chip_design.simulator import environment_files, tool_limits
+from ecot.backends.chip_design.simulator import environment_files
 from ecot.backends.chip_design.tool import IcarusTool, find_icarus
-from ecot.backends.sandbox import WORK_DIR, CommandRunner, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import WORK_DIR, CommandRunner, SandboxCommand, SandboxResult, tool_limits
 from ecot.outcomes import Execution, Label, Stage
 from ecot.tasks.bundle import Task
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecot.backends.chip_design.harness import CANDIDATE_FILE
-from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings
+from ecot.backends.chip_design.settings import ChipDesignSettings
 from ecot.backends.chip_design.tool import output_of
-from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand
+from ecot.backends.sandbox import CommandRunner, SandboxCommand, tool_limits
 from ecot.errors import MissingToolError
 from ecot.tasks.bundle import Task
 
@@ -71,12 +71,7 @@ async def lint(runner: CommandRunner, tool: LintTool, task: Task, code: str, set
         SandboxCommand(
             argv=(tool.program, *FLAGS, "--top-module", task.entry, CANDIDATE_FILE),
             inputs=files,
-            limits=Limits(
-                cpu_seconds=settings.compile_seconds,
-                memory_bytes=settings.memory_mib * MEBIBYTE,
-                output_bytes=MEBIBYTE,
-                processes=16,
-            ),
+            limits=tool_limits(settings.compile_seconds, settings.memory_mib),
             read_only=(tool.root,),
             environment={"VERILATOR_ROOT": str(tool.root)},
             stop_on_flood=False,

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from ecot.backends.chip_design.harness import CANDIDATE_FILE
-from ecot.backends.chip_design.settings import MEBIBYTE
-from ecot.backends.sandbox import Limits
 from ecot.errors import DataError
 from ecot.outcomes import Execution
 from ecot.tasks.bundle import Task
 
 SimulatorName = Literal["icarus", "verilator"]
-
-_WALL_FACTOR = 6.0
-"""Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
 
 
 class Simulator(Protocol):
@@ -50,14 +45,3 @@ def environment_files(task: Task) -> dict[str, bytes]:
     if CANDIDATE_FILE in files:
         raise DataError(f"task {task.id}: key 'environment': {CANDIDATE_FILE!r} is the candidate's own name")
     return files
-
-
-def tool_limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
-    """Caps of a compiler or a simulation."""
-    return Limits(
-        cpu_seconds=cpu_seconds,
-        wall_seconds=cpu_seconds * _WALL_FACTOR,
-        memory_bytes=memory_mib * MEBIBYTE,
-        output_bytes=output_bytes,
-        processes=16,
-    )

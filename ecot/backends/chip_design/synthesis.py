@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecot.backends.chip_design.harness import CANDIDATE_FILE
-from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings
+from ecot.backends.chip_design.settings import ChipDesignSettings
 from ecot.backends.chip_design.tool import output_of
-from ecot.backends.sandbox import CommandRunner, Limits, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import CommandRunner, SandboxCommand, SandboxResult, tool_limits
 from ecot.errors import MissingToolError
 from ecot.outcomes import Label
 from ecot.tasks.bundle import Task
@@ -112,13 +112,7 @@ async def synthesise(
             argv=(tool.program, "-q", "-p", _SCRIPT.format(file=CANDIDATE_FILE, entry=task.entry)),
             inputs=files,
             outputs=_OUTPUTS,
-            limits=Limits(
-                cpu_seconds=settings.synthesis_seconds,
-                wall_seconds=settings.synthesis_seconds * 6.0,
-                memory_bytes=settings.memory_mib * MEBIBYTE,
-                output_bytes=MEBIBYTE,
-                processes=16,
-            ),
+            limits=tool_limits(settings.synthesis_seconds, settings.memory_mib),
             read_only=yosys_folders(),
             process_files=True,  # it finds its own files by /proc/self/exe
             stop_on_flood=False,

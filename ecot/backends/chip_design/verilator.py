@@ -14,7 +14,7 @@ from ecot.backends.chip_design.harness import CANDIDATE_FILE, Bench, header_iden
 from ecot.backends.chip_design.judging import ended_early, judge_crash, judge_limits, judge_run
 from ecot.backends.chip_design.lint import LintTool, find_verilator
 from ecot.backends.chip_design.settings import MEBIBYTE, ChipDesignSettings, read_settings
-from ecot.backends.chip_design.simulator import environment_files, tool_limits
+from ecot.backends.chip_design.simulator import environment_files
 from ecot.backends.chip_design.verilator_build import OUTPUT_FOLDER, PREFIX, PROGRAM, ModelBuilder
 from ecot.backends.chip_design.verilator_messages import judge_messages, runtime_text, syntax_error
 from ecot.backends.chip_design.verilator_source import (
@@ -25,7 +25,7 @@ from ecot.backends.chip_design.verilator_source import (
     with_batch_calls,
     without_comments,
 )
-from ecot.backends.sandbox import WORK_DIR, Sandbox, SandboxCommand, SandboxResult
+from ecot.backends.sandbox import WORK_DIR, Sandbox, SandboxCommand, SandboxResult, tool_limits
 from ecot.errors import ToolError
 from ecot.outcomes import Execution, Label, Stage
 from ecot.tasks.bundle import Task

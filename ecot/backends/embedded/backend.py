@@ -13,10 +13,10 @@ from ecot.backends.embedded.frames import Case, Entry, Report, read_report
 from ecot.backends.embedded.judging import judge_build, judge_run
 from ecot.backends.embedded.known import check_known_answers
 from ecot.backends.embedded.runs import FirmwareRun, make_run, variant_of
-from ecot.backends.embedded.settings import KIBIBYTE, MEBIBYTE, EmbeddedSettings, read_settings
+from ecot.backends.embedded.settings import KIBIBYTE, EmbeddedSettings, read_settings
 from ecot.backends.embedded.toolchain import COMPILE_FLAGS, LINK_FLAGS, ArmToolchain, find_toolchain
 from ecot.backends.fingerprint import fingerprint_of
-from ecot.backends.sandbox import Limits, SandboxCommand, SandboxResult, ToolPool
+from ecot.backends.sandbox import SandboxCommand, SandboxResult, ToolPool, tool_limits
 from ecot.backends.tool_backend import DEFAULT_SECRET, SHORT, ToolBackend, default_workers
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Domain, Execution
@@ -24,8 +24,6 @@ from ecot.tasks.bundle import Task
 
 BENCH_FILE = "bench.c"
 DEVICE_HEADER = "stm32f4.h"
-_WALL_FACTOR = 12.0
-"""Wall time per processor time: a busy machine must not turn a slow candidate into a timeout."""
 _IMAGE = "firmware.elf"
 _OUR_FILES = frozenset({CANDIDATE_FILE, DEVICE_HEADER, "bench.h", "bench.o", "link.ld", _IMAGE})
 
@@ -169,11 +167,11 @@ class EmbeddedBackend(ToolBackend):
     async def _compile(
         self, argv: tuple[str, ...], files: dict[str, bytes], output: str, settings: EmbeddedSettings
     ) -> SandboxResult:
-        limits = _limits(settings.compile_seconds, settings.memory_mib, MEBIBYTE)
+        limits = tool_limits(settings.compile_seconds, settings.memory_mib)
         return await self._sandboxes.run(SandboxCommand(argv, files, (output,), limits, self._tools.read_only))
 
     async def _run(self, run: FirmwareRun, settings: EmbeddedSettings) -> tuple[SandboxResult, Report]:
-        limits = _limits(settings.run_seconds, settings.memory_mib, settings.output_kib * KIBIBYTE)
+        limits = tool_limits(settings.run_seconds, settings.memory_mib, settings.output_kib * KIBIBYTE)
         result = await self._sandboxes.run(self._emulator.command(run, limits))
         report = read_report(self._emulator.uart(result), run.nonce)
         if run.capture_usart2 and report.ended:
@@ -196,13 +194,3 @@ def _linker_script(settings: EmbeddedSettings) -> bytes:
     for mark, value in values.items():
         script = script.replace(mark, str(value))
     return script.encode()
-
-
-def _limits(cpu_seconds: int, memory_mib: int, output_bytes: int) -> Limits:
-    return Limits(
-        cpu_seconds=cpu_seconds,
-        wall_seconds=cpu_seconds * _WALL_FACTOR,
-        memory_bytes=memory_mib * MEBIBYTE,
-        output_bytes=output_bytes,
-        processes=16,
-    )

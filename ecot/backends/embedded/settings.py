@@ -9,7 +9,6 @@ from ecot.config import Config
 from ecot.errors import DataError
 from ecot.tasks.bundle import Task
 
-MEBIBYTE = 1 << 20
 KIBIBYTE = 1 << 10
 
 _CANDIDATE_RAM = 96 * KIBIBYTE

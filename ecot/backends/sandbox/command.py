@@ -9,6 +9,9 @@ from pathlib import Path
 
 MEBIBYTE = 1 << 20
 
+_WALL_FACTOR = 12.0
+"""Wall time per processor time of a tool."""
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
@@ -44,6 +47,17 @@ class Limits:
         for name, value in vars(self).items():
             if value <= 0:
                 raise ValueError(f"limit {name} is {value}; it must be positive")
+
+
+def tool_limits(cpu_seconds: int, memory_mib: int, output_bytes: int = MEBIBYTE) -> Limits:
+    """Caps of a compiler, a simulator or an emulator; of real time so much that a busy machine costs no verdict."""
+    return Limits(
+        cpu_seconds=cpu_seconds,
+        wall_seconds=cpu_seconds * _WALL_FACTOR,
+        memory_bytes=memory_mib * MEBIBYTE,
+        output_bytes=output_bytes,
+        processes=16,
+    )
 
 
 @dataclass(frozen=True)
