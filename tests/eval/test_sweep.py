@@ -113,9 +113,11 @@ def test_what_is_done_is_not_done_again(prepared):
 def test_at_a_constant_rate_a_run_of_its_own_equals_the_milestone(new_run):
     """With nothing else different, the run that ends at budget a and the one that passes it are the same run."""
     run = new_run("constant")
-    constant = ["train.schedule.type=constant", "train.schedule.warmup_tokens=0"]
+    schedule = {"type": "constant", "warmup_tokens": 0, "decay_tokens": 0}
+    constant = [f"train.schedule.{key}={value}" for key, value in schedule.items()]
+    ecot_sweep(run, *constant, "--stage", "prepare")
     for name in "ab":
-        ecot_sweep(run, *constant, *(["--stage", "prepare"] if name == "a" else []), "--stage", "train", "--only", name)
+        ecot_sweep(run, *constant, "--stage", "train", "--only", name)
     weights = []
     for name in "ab":
         folder = type(run)(run.folder)
