@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MOST_PIECES = 3
+from ecot.backends.cad_3d.exchange import TOLD_PIECES
+
 _LENGTH_DIGITS = 3
 _SAME_LENGTH = 0.002
 _SAME_VOLUME = 1e-6
@@ -81,9 +82,9 @@ def _pieces(what: str, pieces: Sequence[Mapping[str, Any]]) -> list[str]:
     if not told:
         return []
     places = "; ".join(
-        f"{show_volume(piece['volume'])} within {show_box(piece['box'])}" for piece in told[:_MOST_PIECES]
+        f"{show_volume(piece['volume'])} within {show_box(piece['box'])}" for piece in told[:TOLD_PIECES]
     )
-    more = f"; and {len(told) - _MOST_PIECES} more" if len(told) > _MOST_PIECES else ""
+    more = f"; and {len(told) - TOLD_PIECES} more" if len(told) > TOLD_PIECES else ""
     return [f"  {what}: {show_volume(total)} in {len(told)} piece{'s' * (len(told) > 1)}: {places}{more}"]
 
 

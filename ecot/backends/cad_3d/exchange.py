@@ -10,6 +10,9 @@ FACTS = "facts.json"
 """Measures of solids."""
 COMPARISON = "comparison.json"
 
+TOLD_PIECES = 3
+"""Of the material that is missing or too much, how many of the largest pieces are told and so need a box."""
+
 STEP, STL, PICTURE = "solid.step", "solid.stl", "solid.png"
 
 DISK_FULL = 71

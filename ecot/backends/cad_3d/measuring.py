@@ -16,7 +16,7 @@ from OCP.BRepCheck import BRepCheck_Analyzer
 from OCP.OSD import OSD_ThreadPool
 from OCP.TopTools import TopTools_ListOfShape
 
-from ecot.backends.cad_3d.exchange import CANDIDATE, COMPARISON, FACTS, REFERENCE
+from ecot.backends.cad_3d.exchange import CANDIDATE, COMPARISON, FACTS, REFERENCE, TOLD_PIECES
 from ecot.backends.cad_3d.voxels import overlap
 
 # The kernel would else start a thread per core in every child, up to its limit of processes and beyond.
@@ -27,8 +27,6 @@ VOXEL_CELLS = 96
 _TOLERANCE = 1e-4
 """Of the reference's volume: how well the pieces of a Boolean operation must add up for it to be believed."""
 _MOST_FACES = 20_000
-_PLACED_PIECES = 3
-"""How many of the largest pieces are told where they lie; the box of a curved one takes long to find."""
 
 
 def judge(arguments: dict[str, Any]) -> None:
@@ -138,10 +136,10 @@ def _is_among(piece: Any, others: Sequence[Any]) -> bool:
 
 
 def _pieces(solids: Sequence[Any]) -> Sequence[dict[str, Any]]:
-    """Volume of each solid, the largest first, and the box of the largest."""
+    """Volume of each solid, the largest first, and the box of those that are told, since it takes long to find."""
     measured = [(float(solid.Volume()), solid) for solid in solids]
     measured = sorted((item for item in measured if item[0] > 0), key=lambda item: -item[0])
     return [
-        {"volume": volume, **({"box": _box(solid)} if index < _PLACED_PIECES else {})}
+        {"volume": volume, **({"box": _box(solid)} if index < TOLD_PIECES else {})}
         for index, (volume, solid) in enumerate(measured)
     ]
