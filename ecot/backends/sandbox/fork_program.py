@@ -147,10 +147,15 @@ def _set_limits(limits: Mapping[str, Any], mapped: int) -> None:
         (resource.RLIMIT_CORE, 0, 0),
     )
     for kind, soft, hard in wanted:
-        ceiling = resource.getrlimit(kind)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(kind, (soft, hard))
+        lower_limit(kind, soft, hard)
+
+
+def lower_limit(kind: int, soft: int, hard: int) -> None:
+    """Set a resource limit of this process, or leave it as low as it is."""
+    ceiling = resource.getrlimit(kind)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(kind, (soft, hard))
 
 
 def _watch(child: int, pipes: Mapping[int, bytearray], cap: int, deadline: float, discard: bool) -> tuple[bool, float]:

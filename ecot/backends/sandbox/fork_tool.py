@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import Any
 
+from ecot.backends.sandbox.fork_program import lower_limit
+
 NOT_STARTED = 127
 """Exit code where the program cannot be started, as shells have it."""
 
@@ -19,13 +21,9 @@ def execute(arguments: dict[str, Any]) -> int:
         arguments: `argv`, `environment`, and what holds for programs but not for this interpreter: `memory_bytes` of
             address space and `stack_bytes`.
     """
-    for limit, value in (
-        (resource.RLIMIT_AS, arguments["memory_bytes"]),
-        (resource.RLIMIT_STACK, arguments["stack_bytes"]),
-    ):
-        ceiling = resource.getrlimit(limit)[1]
-        value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-        resource.setrlimit(limit, (value, value))
+    memory, stack = arguments["memory_bytes"], arguments["stack_bytes"]
+    lower_limit(resource.RLIMIT_AS, memory, memory)
+    lower_limit(resource.RLIMIT_STACK, stack, stack)
     # The interpreter ignores these, and a program would inherit that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
