@@ -4,8 +4,9 @@
 
 Candidates are the shipped tasks' references and wrong candidates, in turn, so that the mix of labels is that of the
 bundles; for RTL also mutants of the references by the project's fault operators, each distinct, on the simulator alone
-and with linter and synthesis. Candidates that run into a time limit are left out and counted: how long they take is a
-setting. Nothing is cached but where it says so. A backend whose tools are missing is named and left out.
+and with linter and synthesis; for CAD also mutants of small parts (`cad_parts.py`). Candidates that run into a time
+limit are left out and counted: how long they take is a setting. Nothing is cached but where it says so. A backend whose
+tools are missing is named and left out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backends.cad_parts import part_jobs
 from ecot.backends.cache import CachedBackend
 from ecot.backends.cad_3d.backend import BUILD, SERVER
 from ecot.backends.cad_3d.exchange import SCRIPT
@@ -186,6 +188,10 @@ def main() -> None:
         rows.append(measure(name, lambda name=name: make_backend(name), bundle_jobs(tasks), arguments.seconds))
         if name == "cadquery" and "per_second" in rows[-1]:
             rows.append(cad_scripts(bundle_jobs(tasks), arguments.seconds))
+            parts = part_jobs(600, arguments.seed)
+            rows.append(
+                measure("cadquery, mutants of small parts", lambda: make_backend("cadquery"), parts, arguments.seconds)
+            )
     report = {
         "machine": {
             "processor": platform.processor(),

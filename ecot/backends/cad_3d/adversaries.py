@@ -77,8 +77,8 @@ _WITH_A_WRONG_SOLID = {
     ),
     "changes_the_comparison": (
         "import sys\njudge = sys.modules['ecot.backends.cad_3d.measuring']\n"
-        "judge._compare = lambda *a: {'iou': 1.0, 'missing': [], 'surplus': []}\n"
-        "judge._facts = lambda *a: {}\n",
+        "judge.compare = lambda *a: {'iou': 1.0, 'missing': [], 'surplus': []}\n"
+        "judge.facts_of = lambda *a: {}\n",
         _DIFFERENT,
     ),
     "looks_for_the_reference_in_files": (

@@ -42,7 +42,7 @@ from ecot.tasks.bundle import Task
 
 _ROOM = "ecot.backends.cad_3d"
 BUILD = f"{_ROOM}.building:build"
-_INSIDE = ("exchange", "voxels", "picture", "building", "measuring", "exporting")
+_INSIDE = ("lean_import", "exchange", "voxels", "picture", "building", "measuring", "exporting", "warm_up")
 SERVER = ForkServerSpec(
     modules=tuple(f"{_ROOM}.{name}" for name in _INSIDE),
     scratch_bytes=64 * MEBIBYTE,

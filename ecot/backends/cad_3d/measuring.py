@@ -13,6 +13,8 @@ import numpy as np
 from OCP.BOPAlgo import BOPAlgo_Builder
 from OCP.BRep import BRep_Tool
 from OCP.BRepCheck import BRepCheck_Analyzer
+from OCP.BRepGProp import BRepGProp
+from OCP.GProp import GProp_GProps
 from OCP.OSD import OSD_ThreadPool
 from OCP.TopTools import TopTools_ListOfShape
 
@@ -36,13 +38,13 @@ def judge(arguments: dict[str, Any]) -> None:
         arguments: `solids`, how many are wanted, and `reference`, the facts of the reference.
     """
     candidate, reference = (cq.Shape.importBrep(BytesIO(Path(name).read_bytes())) for name in (CANDIDATE, REFERENCE))
-    found, wanted = _facts(candidate), arguments["reference"]
+    found, wanted = facts_of(candidate), arguments["reference"]
     Path(FACTS).write_text(json.dumps({"candidate": found, "reference": wanted}))
     if not (found["valid"] and found["volume"] > 0 and found["faces"] <= _MOST_FACES):
         return
     if found["solids"] != arguments["solids"]:
         return
-    comparison = _compare(candidate, reference, found, wanted)
+    comparison = compare(candidate, reference, found, wanted)
     if comparison is not None:
         Path(COMPARISON).write_text(json.dumps({**comparison, "method": "boolean"}))
 
@@ -61,7 +63,7 @@ def inspect(arguments: dict[str, Any]) -> None:
         arguments: lists of points, `inside` and `outside`.
     """
     shape = cq.Shape.importBrep(BytesIO(Path(REFERENCE).read_bytes()))
-    found = _facts(shape)
+    found = facts_of(shape)
     hits = {
         name: [any(bool(solid.isInside(cq.Vector(*point))) for solid in shape.Solids()) for point in arguments[name]]
         for name in ("inside", "outside")
@@ -76,7 +78,8 @@ def mesh(shape: Any) -> tuple[Any, Any]:
     return np.array([corner.toTuple() for corner in corners]), np.array(triangles)
 
 
-def _facts(shape: Any) -> dict[str, Any]:
+def facts_of(shape: Any) -> dict[str, Any]:
+    """What is measured of a shape, in mm, mm2 and mm3; its box and centre only if it has a volume."""
     solids = shape.Solids()
     edges = [edge for edge in shape.Edges() if not BRep_Tool.Degenerated_s(edge.wrapped)]
     facts: dict[str, Any] = {
@@ -100,8 +103,8 @@ def _box(shape: Any) -> list[float]:
     return [box.xmin, box.xmax, box.ymin, box.ymax, box.zmin, box.zmax]
 
 
-def _compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """By Boolean operations; None if their results do not add up."""
+def compare(candidate: Any, reference: Any, found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """How far two measured shapes overlap, by Boolean operations; None if their results do not add up."""
     both = TopTools_ListOfShape()
     for shape in (candidate, reference):
         both.Append(shape.wrapped)
@@ -136,10 +139,21 @@ def _is_among(piece: Any, others: Sequence[Any]) -> bool:
 
 
 def _pieces(solids: Sequence[Any]) -> Sequence[dict[str, Any]]:
-    """Volume of each solid, the largest first, and the box of those that are told, since it takes long to find."""
-    measured = [(float(solid.Volume()), solid) for solid in solids]
-    measured = sorted((item for item in measured if item[0] > 0), key=lambda item: -item[0])
+    """Volume of each solid, the largest first, and the box of those that are told, since it takes long to find.
+
+    Those of one size come in the order of their places: the kernel's own order is not the same in every process.
+    """
+    measured = sorted((item for item in map(_measure, solids) if item[1] > 0), key=lambda item: item[0])
     return [
         {"volume": volume, **({"box": _box(solid)} if index < TOLD_PIECES else {})}
-        for index, (volume, solid) in enumerate(measured)
+        for index, (_, volume, solid) in enumerate(measured)
     ]
+
+
+def _measure(solid: Any) -> tuple[tuple[float, ...], float, Any]:
+    """A key to sort by, the volume, and the solid."""
+    properties = GProp_GProps()
+    BRepGProp.VolumeProperties_s(solid.wrapped, properties)
+    volume, centre = float(properties.Mass()), properties.CentreOfMass()
+    places = (round(coordinate, 4) + 0.0 for coordinate in (centre.X(), centre.Y(), centre.Z()))
+    return (-float(f"{volume:.5g}"), *places), volume, solid

@@ -10,7 +10,7 @@ from typing import Any
 
 from ecot.backends.sandbox.command import MEBIBYTE, Limits, SandboxResult, check_file_name
 
-_PROGRAM_MODULES = tuple(f"ecot.backends.sandbox.fork_{part}" for part in ("wire", "files", "program"))
+_PROGRAM_MODULES = tuple(f"ecot.backends.sandbox.fork_{part}" for part in ("wire", "files", "pages", "program"))
 
 
 @dataclass(frozen=True)

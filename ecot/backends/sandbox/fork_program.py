@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecot.backends.sandbox import fork_files, fork_wire
+from ecot.backends.sandbox import fork_files, fork_pages, fork_wire
 
 _SET_DUMPABLE = 4
 _CHUNK = 1 << 16
@@ -49,6 +49,7 @@ def main(modules: Sequence[str], work: str) -> None:
     sys.path.pop(0)
     fork_files.wipe()  # The modules' own files too: a child has no use for them.
     gc.collect()
+    fork_pages.collapse()
     gc.freeze()  # A child's collector then leaves the server's pages unwritten, and so shared.
     fork_wire.send(control, {"ready": True}, {})
     while (request := fork_wire.receive(control)) is not None:

@@ -63,6 +63,18 @@ def test_overlap_volume_and_place_are_told(execute, box):
     assert "surplus" not in outcome.diagnostics
 
 
+def test_pieces_of_one_size_are_told_in_the_order_of_their_places(execute, box):
+    spots = "[(-6, -2), (-6, 2), (6, -2), (6, 2)]"
+    corners = f"faces('>Z').workplane().pushPoints({spots}).rect(2, 2).cutThruAll()"
+    told = execute(box, BOX.rstrip() + f".{corners}\n").diagnostics
+    assert "missing material: 160 mm3 in 4 pieces: 40 mm3 within x -7..-5, y -3..-1" in told
+    assert told.index("x -7..-5, y -3..-1") < told.index("x -7..-5, y 1..3") < told.index("x 5..7, y -3..-1")
+
+
+def test_a_script_may_import_what_was_left_out_of_the_servers_start(execute, box):
+    assert execute(box, "import vtk\n\nassert vtk.vtkPolyData().GetNumberOfPoints() == 0\n" + BOX).label is Label.PASS
+
+
 def test_a_part_in_the_wrong_place_is_told_where_to_go(execute, box):
     outcome = execute(box, BOX + "result = result.translate((0, 0, 5))\n")
     assert outcome.metrics["iou"] == pytest.approx(1 / 3, abs=1e-4)
