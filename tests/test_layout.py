@@ -15,9 +15,10 @@ MAY_IMPORT = {
     "data_mix": {"kernels"},
     "synthesis": {"tasks", "backends", "data_mix"},
     "train": {"data_mix", "kernels"},
-    "world_model": {"tasks", "backends", "data_mix", "synthesis", "train"},
-    "eval": {"tasks", "backends", "kernels", "data_mix", "synthesis", "train", "world_model"},
-    "cli": {"tasks", "backends", "kernels", "data_mix", "synthesis", "train", "world_model", "eval"},
+    "inference": {"data_mix"},
+    "world_model": {"tasks", "backends", "data_mix", "synthesis", "train", "inference"},
+    "eval": {"tasks", "backends", "kernels", "data_mix", "synthesis", "train", "inference", "world_model"},
+    "cli": {"tasks", "backends", "kernels", "data_mix", "synthesis", "train", "inference", "world_model", "eval"},
 }
 
 

@@ -17,7 +17,7 @@ from ecot.data_mix.parsing import CompletionParser
 from ecot.data_mix.rendering import Renderer
 from ecot.errors import ConfigError, ToolError
 from ecot.eval.config import EvalConfig
-from ecot.eval.generation import BatchGenerator, Generated
+from ecot.inference.generation import BatchGenerator, Generated
 from ecot.outcomes import Execution, Label
 from ecot.synthesis.loop import attempt_of, missing_code
 from ecot.synthesis.observation import observation_text

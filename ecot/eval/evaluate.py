@@ -27,7 +27,6 @@ from ecot.errors import CheckpointError, ConfigError
 from ecot.eval.completions import Completer, opening
 from ecot.eval.config import EvalConfig
 from ecot.eval.environment import describe_environment
-from ecot.eval.generation import BatchGenerator, Sampling
 from ecot.eval.heldout_loss import pack_documents, score_heldout
 from ecot.eval.results import (
     EvalResult,
@@ -37,7 +36,8 @@ from ecot.eval.results import (
     summarise_completions,
     write_result,
 )
-from ecot.eval.stopping import end_of_turn_ids
+from ecot.inference.generation import BatchGenerator, Sampling
+from ecot.inference.stopping import end_of_turn_ids
 from ecot.kernels.attention import NAME as ATTENTION
 from ecot.outcomes import Execution
 from ecot.progress import Progress, no_progress

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ecot.errors import DataError
-from ecot.eval.metrics import Rate, label_mix, mean_pass_at_k, pass_rate
+from ecot.eval.metrics import label_mix, mean_pass_at_k
+from ecot.rates import Rate, pass_rate
 from ecot.run_paths import RunPaths
 from ecot.train.milestones import MILESTONE
 from ecot.trajectories import Trajectory

@@ -12,7 +12,7 @@ from ecot.data_mix.tokenizer import load_tokenizer
 from ecot.errors import ToolError
 from ecot.eval.completions import Completer
 from ecot.eval.config import EvalConfig
-from ecot.eval.generation import Generated
+from ecot.inference.generation import Generated
 from ecot.outcomes import Label
 
 pytestmark = pytest.mark.xdist_group("eval")  # one worker makes the run that these tests share

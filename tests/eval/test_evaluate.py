@@ -12,8 +12,8 @@ from ecot.data_mix.rendering import Renderer
 from ecot.errors import CheckpointError, ConfigError
 from ecot.eval.config import EvalConfig
 from ecot.eval.evaluate import Evaluation
-from ecot.eval.metrics import wilson_interval
 from ecot.eval.results import completions_path, read_result, read_results, result_path
+from ecot.rates import wilson_interval
 from ecot.run_paths import RunPaths
 from ecot.synthesis import router
 from ecot.train.config import LossConfig

@@ -2,8 +2,9 @@
 
 import pytest
 
-from ecot.eval.metrics import label_mix, mean_pass_at_k, pass_at_k, pass_rate, wilson_interval
+from ecot.eval.metrics import label_mix, mean_pass_at_k, pass_at_k
 from ecot.outcomes import Label
+from ecot.rates import pass_rate, wilson_interval
 
 
 def test_pass_at_k_is_the_chance_that_k_draws_hold_a_success():

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecot.data_mix.ledger import Tally
-from ecot.eval.metrics import Rate
 from ecot.eval.report.figures import SCORED, DomainAccount, Lengths, in_taxonomy_order, label_totals
 from ecot.eval.results import EvalResult
+from ecot.rates import Rate
 
 HASH_CHARACTERS = 12
 """Of a hash that is shown."""

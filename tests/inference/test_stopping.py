@@ -9,7 +9,7 @@ from ecot.data_mix.config import ObservationRole, PastThinking, TrainTokenizerCo
 from ecot.data_mix.rendering import Renderer
 from ecot.data_mix.tokenizer import train_tokenizer
 from ecot.errors import TemplateError
-from ecot.eval.stopping import end_of_turn_ids
+from ecot.inference.stopping import end_of_turn_ids
 from ecot.trajectories import Message, Role
 
 TEMPLATES = Path(__file__).parents[1] / "data_mix" / "templates"

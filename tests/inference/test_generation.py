@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ecot.eval.generation import CACHE_STEP, BatchGenerator, Sampling
+from ecot.inference.generation import CACHE_STEP, BatchGenerator, Sampling
 
 PAD, END = 0, 1
 

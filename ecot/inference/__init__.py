@@ -1,0 +1,1 @@
+"""Text from trained models: batched generation, where turns end, an export to load."""
