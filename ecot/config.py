@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,9 +101,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(kind: type[Config], item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+    names, section = _walk(kind, item["loc"])
+    key = ".".join(names)
     if item["type"] == "extra_forbidden":
-        known = _known_keys(kind, item["loc"][:-1])
+        known = list(section.model_fields) if section is not None else []
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(known)) or 'none'}"
         return f"unknown key {key!r}; {hint}"
@@ -114,15 +115,26 @@ def _explain(kind: type[Config], item: Any) -> str:
     return f"key {key!r}: {message}{given}"
 
 
-def _known_keys(kind: Any, location: Sequence[Any]) -> list[str]:
-    """The field names of the section that `location` leads to; empty where it cannot be told."""
+def _walk(kind: type[BaseModel], location: Sequence[Any]) -> tuple[list[str], type[BaseModel] | None]:
+    """The key that `location` stands for, and the section that holds its last part (None where it cannot be told).
+
+    Where sections are told apart by their `type`, pydantic puts the type into the location; no user wrote it there.
+    """
+    names: list[str] = []
+    sections: list[type[BaseModel]] = [kind]
+    holder: type[BaseModel] | None = kind
     for part in location:
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)) or part not in kind.model_fields:
-            return []
-        annotation = kind.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        sections = [a for a in options if isinstance(a, type) and issubclass(a, BaseModel)]
-        if not sections:
-            return []
-        kind = sections[0]
-    return list(kind.model_fields)
+        if len(sections) > 1 and all("type" in section.model_fields for section in sections):
+            tagged = [section for section in sections if part in get_args(section.model_fields["type"].annotation)]
+            if tagged:
+                sections = tagged
+                continue
+        names.append(str(part))
+        if isinstance(part, int):  # a place in a list of such sections
+            continue
+        holder = sections[0] if sections else None
+        field = holder.model_fields.get(part) if holder is not None else None
+        annotation = field.annotation if field is not None else None
+        options = [annotation, *get_args(annotation)]
+        sections = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    return names, holder

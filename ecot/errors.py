@@ -41,6 +41,10 @@ class MissingToolError(ToolError):
     """A tool is not installed: the message says how to get it."""
 
 
+class EndpointError(EcotError, RuntimeError):
+    """A model's server refuses a request or does not answer: the message says what it said and what to do."""
+
+
 class CheckpointError(EcotError, RuntimeError):
     """A checkpoint is incomplete, damaged or belongs to another run: the message names the file."""
 

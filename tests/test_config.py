@@ -1,6 +1,9 @@
-import pytest
+from typing import Annotated, Literal
 
-from ecot.config import Config, load_config
+import pytest
+from pydantic import Field
+
+from ecot.config import Config, load_config, validate_config
 from ecot.errors import ConfigError
 
 
@@ -84,3 +87,31 @@ def test_a_wrong_include_is_named(tmp_path, text, words):
         load_config(Outer, write(tmp_path, text))
     for word in words:
         assert word in str(caught.value)
+
+
+def test_sections_told_apart_by_their_type_and_lists_of_sections_name_the_key_as_it_is_written():
+    class Plain(Config):
+        type: Literal["plain"] = "plain"
+
+    class Served(Config):
+        type: Literal["served"]
+        address: str
+
+    class Run(Config):
+        writer: Annotated[Plain | Served, Field(discriminator="type")] = Plain()
+        writers: tuple[Served, ...] = ()
+
+    def refusal(values):
+        with pytest.raises(ConfigError) as caught:
+            validate_config(Run, values, "run.yaml")
+        return str(caught.value)
+
+    served = {"type": "served", "address": "a"}
+    assert (
+        refusal({"writer": {**served, "adress": 1}}) == "run.yaml: unknown key 'writer.adress'; did you mean 'address'?"
+    )
+    assert refusal({"writer": {"type": "served"}}) == "run.yaml: key 'writer.address': Field required"
+    assert refusal({"writer": {**served, "address": 3}}).startswith("run.yaml: key 'writer.address': Input should be")
+    assert "unknown key 'writers.1.adres'; did you mean 'address'?" in refusal(
+        {"writers": [served, {**served, "adres": 1}]}
+    )

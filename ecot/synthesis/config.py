@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ecot.config import Config
+from ecot.data_mix.config import ObservationRole, PastThinking
 
 
 class FaultConfig(Config):
@@ -44,12 +47,100 @@ class MechanicalConfig(Config):
     variants: bool = True
     """Vary the reference before faults go in (names of internal signals, order of items, style); always re-executed."""
 
+    max_label_share: ClassVar[float] = 0.6
+    """Syntax errors are easily made and would drown the others."""
+
+
+SET_BY_US = frozenset({"model", "messages", "temperature", "top_p", "max_tokens", "seed", "stream", "n"})
+"""Keys of a request that `extra_body` may not hold."""
+
+
+class EndpointConfig(Config):
+    """A model behind any OpenAI-compatible chat-completions endpoint (vLLM, SGLang, llama.cpp, a provider's API)."""
+
+    type: Literal["openai"]
+    base_url: str
+    """Where the server is, with or without `/v1`: `http://node17:8000`. It does not belong to a run's identity."""
+    model: Annotated[str, Field(min_length=1)]
+    """The model's name as the server knows it; it stands in every trajectory."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key; without it no key is sent."""
+    temperature: Annotated[float, Field(ge=0)] | None = 1.0
+    """Sampling temperature; null sends none, and the server's own holds. So for the other sampling options."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+    """Nucleus sampling."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = 16_384
+    """Longest completion, thinking included; null lets the server fill its context."""
+    send_seed: bool = True
+    """Whether a seed derived from the run's seed, the slot and the turn goes along; some servers refuse the key."""
+    observation_role: ObservationRole = ObservationRole.USER
+    """Role in which the tools' words reach the model. `tool` needs a server that takes it without a tool call."""
+    past_thinking: PastThinking = PastThinking.STRIP
+    """Whether the thinking of earlier turns goes back to the model; as at inference: most templates strip it."""
+    past_thinking_as: Literal["content", "reasoning_content", "reasoning"] = "content"
+    """How kept thinking is sent: inside `<think>` tags in `content`, or in a key of its own. DeepSeek refuses keys."""
+    prompt_opens_thinking: bool = False
+    """The template ends its prompt with `<think>` and the server does not parse thinking: without `</think>`, all of a
+    completion is an unfinished thought."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Passed on in every request as it stands, e.g. `{chat_template_kwargs: {enable_thinking: true}}`."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """Longest wait for one completion."""
+    retries: Annotated[int, Field(ge=0)] = 8
+    """Further tries after a rate limit, a server's error, a broken connection or a time-out."""
+    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """Wait before the first further try; it doubles each time, up to a minute. `Retry-After` is honoured."""
+
+    max_label_share: ClassVar[float] = 1.0
+    """What the model does wrong is what it does wrong: nothing that was paid for is refused for its label."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url must look like http://host:8000 or https://host/v1")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            raise ValueError("base_url may hold no user, key, query or fragment; a key's place is api_key_env")
+        return value
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_key_name(cls, value: str | None) -> str | None:
+        # What is wrong here may be the key itself, so the message does not repeat it.
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            raise ValueError(
+                "api_key_env must be the name of an environment variable (A-Z, 0-9 and _), never the key itself"
+            )
+        return value
+
+    @field_validator("past_thinking")
+    @classmethod
+    def _check_past_thinking(cls, value: PastThinking) -> PastThinking:
+        if value is PastThinking.EXPAND:
+            raise ValueError("past_thinking must be keep or strip here; expand is a way of training only")
+        return value
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(SET_BY_US & set(value)):
+            raise ValueError(f"extra_body may not hold {', '.join(taken)}; this section's own keys say them")
+        if any(re.fullmatch(r"(?i).*(api[-_]?key|authorization|secret|access_token)", key) for key in value):
+            raise ValueError("extra_body may hold no key; name its environment variable with api_key_env")
+        return value
+
+
+GeneratorConfig = MechanicalConfig | EndpointConfig
+_GENERATORS = ("mechanical", "openai")
+
 
 class BalanceConfig(Config):
     """What keeps one label from drowning the others."""
 
-    max_label_share: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """No label has more than this share of the failing attempts of a split."""
+    max_label_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """No label has more than this share of the failing attempts of a split; without it the generator decides:
+    0.6 for the mechanical one, no limit for an endpoint."""
     syntax: Annotated[float, Field(ge=0)] = 0.25
     """Relative frequency of faults that break the grammar."""
     elaboration: Annotated[float, Field(ge=0)] = 0.2
@@ -75,8 +166,8 @@ class SynthesisConfig(Config):
     """Which backend executes the attempts."""
     backend_options: dict[str, Any] = Field(default_factory=dict)
     """Passed to the backend as they stand."""
-    generator: MechanicalConfig = MechanicalConfig()
-    """What writes the attempts."""
+    generator: Annotated[GeneratorConfig, Field(discriminator="type")] = MechanicalConfig()
+    """What writes the attempts: `type: mechanical` (fault injection, RTL only) or `type: openai` (a model's server)."""
     max_corrections: Annotated[int, Field(ge=0, le=16)] = 4
     """Corrections after the first attempt, at most (the paper's K is 4)."""
     train_trajectories: Annotated[int, Field(ge=0)] = 400
@@ -95,14 +186,36 @@ class SynthesisConfig(Config):
     """Give up after this many drawn trajectories per wanted one (tasks too small to give that many distinct ones)."""
     balance: BalanceConfig = BalanceConfig()
 
+    @property
+    def max_label_share(self) -> float:
+        """The cap on a label's share of the failing attempts."""
+        share = self.balance.max_label_share
+        return self.generator.max_label_share if share is None else share
+
+    @field_validator("generator", mode="before")
+    @classmethod
+    def _name_the_type(cls, value: Any) -> Any:
+        """Without a type the generator is the mechanical one."""
+        if not isinstance(value, dict):
+            return value
+        given = value.get("type", "mechanical")
+        if given not in _GENERATORS:
+            raise ValueError(f"generator.type {given!r} is unknown; known: {', '.join(_GENERATORS)}")
+        return {"type": given, **value}
+
     @model_validator(mode="after")
     def _check(self) -> SynthesisConfig:
-        faults = self.generator.faults
-        if faults.max > self.max_corrections:
-            raise ValueError(
-                f"generator.faults.max ({faults.max}) needs as many corrections, but max_corrections is "
-                f"{self.max_corrections}; raise max_corrections or lower generator.faults.max"
-            )
+        match self.generator:
+            case MechanicalConfig(faults=faults) if faults.max > self.max_corrections:
+                raise ValueError(
+                    f"generator.faults.max ({faults.max}) needs as many corrections, but max_corrections is "
+                    f"{self.max_corrections}; raise max_corrections or lower generator.faults.max"
+                )
+            case EndpointConfig() if unused := sorted(self.balance.model_fields_set - {"max_label_share"}):
+                raise ValueError(
+                    f"balance.{unused[0]} concerns faults that are injected, and generator.type openai injects none; "
+                    "leave it out (balance.max_label_share holds for both)"
+                )
         if self.train_trajectories + self.heldout_trajectories == 0:
             raise ValueError("train_trajectories and heldout_trajectories are both 0; nothing to do")
         return self

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from filelock import FileLock
@@ -17,22 +16,17 @@ from filelock import FileLock
 from ecot import outcomes
 from ecot.backends.concurrency import run_all
 from ecot.backends.protocol import Backend
-from ecot.errors import ConfigError, MissingToolError, SandboxError, ToolError
+from ecot.errors import ConfigError, EcotError, MissingToolError, SandboxError, ToolError
 from ecot.progress import Progress, no_progress
 from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
-from ecot.synthesis.faults import OPERATORS
-from ecot.synthesis.journal import Drawn, Journal
-from ecot.synthesis.loop import run_loop
-from ecot.synthesis.mechanical.generator import NAME, MechanicalGenerator
-from ecot.synthesis.mechanical.plan import Plan, Planner
-from ecot.synthesis.memo import MemoBackend
-from ecot.synthesis.router import build_prompt
+from ecot.synthesis.journal import Drawn, Journal, read_header
 from ecot.synthesis.selection import Selection, select
-from ecot.synthesis.slots import Slot, Split, derive_seed, draw_slot, split_tasks
+from ecot.synthesis.slots import Slot, Split, draw_slot, split_tasks
+from ecot.synthesis.source import SlotLostError
+from ecot.synthesis.sources import make_source
 from ecot.synthesis.summary import SynthesisSummary, ToolLosses, summarise
 from ecot.tasks.bundle import Task
-from ecot.trajectories import Provenance, Trajectory
 from ecot.trajectory_io import write_trajectories
 
 JOURNAL = "journal.jsonl"
@@ -42,7 +36,7 @@ LOCK = ".synthesis.lock"
 TOOL_TRIES = 3
 """How often a trajectory is drawn before a tool that breaks each time leaves its slot unresolved."""
 MAX_UNRESOLVED = 8
-"""More trajectories than this lost to a broken tool end the run."""
+"""More trajectories than this, and more than one in a hundred, lost to a broken tool or server end the run."""
 
 
 def synthesise(
@@ -81,12 +75,12 @@ class Engine:
         backend: Backend,
         progress: Progress,
     ) -> None:
-        _check_operators(config)
         self.config = config
         self.folder = paths.trajectories
         self.seed = seed
         self.tasks = tasks
         self.backend = backend
+        self.source = make_source(config, tasks, backend)
         self.progress = progress
         self.split_ids = split_tasks(config, tasks, seed)
         self.wanted = {Split.TRAIN: config.train_trajectories, Split.HELDOUT: config.heldout_trajectories}
@@ -96,20 +90,24 @@ class Engine:
     async def run(self) -> SynthesisSummary:
         """Draw until both splits are full, then write them."""
         started = time.monotonic()
-        identity = {"identity": self.identity()}
+        identity = self.identity()
         done = self._finished(identity)
         if done is not None:
             return done
-        with Journal(self.folder / JOURNAL, identity) as journal:
-            resumed = list(journal.drawn.values())
-            selections = {split: await self._fill(split, journal) for split in Split}
-            drawn = list(journal.drawn.values())
+        self._keep_what_was_paid_for(identity)
+        try:
+            with Journal(self.folder / JOURNAL, {"identity": identity, "costly": self.source.costly}) as journal:
+                resumed = list(journal.drawn.values())
+                selections = {split: await self._fill(split, journal) for split in Split}
+                drawn = list(journal.drawn.values())
+        finally:
+            await self.source.close()
         for split, selection in selections.items():
             write_trajectories(self.path(split), selection.kept)
         summary = summarise(
             selections, drawn, resumed, self._losses(), time.monotonic() - started, self.split_ids, self.wanted
         )
-        self._write_summary({**identity, **summary.to_json()})
+        self._write_summary({"identity": identity, **summary.to_json()})
         if not self.unresolved.total():
             (self.folder / JOURNAL).unlink()
         return summary
@@ -120,17 +118,17 @@ class Engine:
 
     def identity(self) -> str:
         """Hash of all that the result depends on; another identity starts anew."""
-        config = self.config.model_dump(mode="json", exclude={"concurrency"})
+        config = self.config.model_dump(mode="json", exclude={"concurrency", "generator", "balance"})
         # Title and tags decide no outcome, so they are not in a task's hash, but how its prompt is worded.
         tasks = {id: [task.hash, task.title, sorted(task.tags)] for id, task in sorted(self.tasks.items())}
-        parts: list[Any] = [config, self.seed, tasks]
-        parts += [self.backend.fingerprint, outcomes.TAXONOMY_VERSION, _source_hash()]
+        parts: list[Any] = [config, self.config.max_label_share, self.source.identity(), self.seed, tasks]
+        parts += [self.backend.fingerprint, outcomes.TAXONOMY_VERSION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
 
     async def _fill(self, split: Split, journal: Journal) -> Selection:
         """Draw slots in waves until enough trajectories of a split can be kept."""
         wanted, ids = self.wanted[split], self.split_ids[split]
-        share = self.config.balance.max_label_share
+        share = self.config.max_label_share
         count = 0
         while True:
             drawn = [journal.drawn[split, i] for i in range(count) if (split, i) in journal.drawn]
@@ -138,98 +136,84 @@ class Engine:
             missing = wanted - len(selection.kept)
             if missing <= 0 or count >= self.config.max_draws * wanted:
                 return selection
-            slots = [draw_slot(self.config, ids, self.seed, split, count + i) for i in range(missing)]
+            slots = [draw_slot(ids, self.seed, split, count + i) for i in range(missing)]
             count += missing
             await self._draw_all(slots, journal, split, len(selection.kept))
 
     async def _draw_all(self, slots: list[Slot], journal: Journal, split: Split, kept: int) -> None:
-        gate = asyncio.Semaphore(self.config.concurrency)
         done = kept + sum((slot.split, slot.index) in journal.drawn for slot in slots)
+        open_slots = iter([slot for slot in slots if (slot.split, slot.index) not in journal.drawn])
 
-        async def draw(slot: Slot) -> None:
+        async def work() -> None:
             nonlocal done
-            async with gate:
-                drawn = await self._draw(slot)
-            if drawn is not None:
-                journal.append(slot, drawn)
-                done += drawn.trajectory is not None
-                self.progress(done, self.wanted[split], split)
+            for slot in open_slots:
+                drawn = await self._draw(slot, len(journal.drawn))
+                if drawn is not None:
+                    journal.append(slot, drawn)
+                    done += drawn.trajectory is not None
+                    self.progress(done, self.wanted[split], split)
 
         self.progress(done, self.wanted[split], split)
-        await run_all([draw(slot) for slot in slots if (slot.split, slot.index) not in journal.drawn])
+        await run_all([work() for _ in range(min(self.config.concurrency, len(slots)))])
 
-    async def _draw(self, slot: Slot) -> Drawn | None:
-        """One trajectory; None if the tool broke each time, in which case a later run tries again."""
-        for tries_left in reversed(range(TOOL_TRIES)):
+    async def _draw(self, slot: Slot, finished: int) -> Drawn | None:
+        """One trajectory; None if it was lost to a tool or a server that broke: a later run tries again."""
+        tries = TOOL_TRIES
+        while tries:
             try:
-                return await self._draw_once(slot)
+                return await self.source.draw(slot)
             except (MissingToolError, SandboxError):
                 raise
+            except SlotLostError as error:
+                last: EcotError = error
+                break
             except ToolError as error:
                 self.tool_errors[slot.split] += 1
-                if tries_left:
-                    continue
-                self.unresolved[slot.split] += 1
-                if self.unresolved.total() > MAX_UNRESOLVED:
-                    raise ToolError(
-                        f"{self.unresolved.total()} trajectories lost to tool errors; the last: {error}"
-                    ) from error
+                last = error
+                tries -= 1
+        self.unresolved[slot.split] += 1
+        lost = self.unresolved.total()
+        if lost > max(MAX_UNRESOLVED, finished / 100):
+            raise ToolError(f"{lost} trajectories lost to tools or servers that broke; the last: {last}") from last
         return None
-
-    async def _draw_once(self, slot: Slot) -> Drawn:
-        """One trajectory, a function of the slot alone: a second try starts from the same seeds."""
-        memo = MemoBackend(self.backend)
-        task = self.tasks[slot.task_id]
-        balance = self.config.balance
-        planner = Planner(task, memo, self.config.generator, balance, Random(derive_seed(slot.seed, "plan")))
-        plan = await planner.draw(slot.num_faults, slot.may_be_long)
-        trajectory = await self._walk(slot, task, plan, memo) if plan is not None else None
-        return Drawn(slot.split, slot.index, trajectory, dict(planner.discards), memo.executions, memo.seconds)
 
     def _losses(self) -> dict[Split, ToolLosses]:
         return {split: ToolLosses(self.tool_errors[split], self.unresolved[split]) for split in Split}
 
-    async def _walk(self, slot: Slot, task: Task, plan: Plan, memo: MemoBackend) -> Trajectory:
-        prompt = build_prompt(task, Random(derive_seed(slot.seed, "prompt")))
-        generator = MechanicalGenerator(plan, Random(derive_seed(slot.seed, "words")))
-        details = {
-            "split": str(slot.split),
-            "operators": [step.implication.edit.operator for step in plan.steps],
-            "implicated_by": [str(step.implication.via) for step in plan.steps],
-        }
-        provenance = Provenance(NAME, prompt.instruction, slot.seed, details)
-        return await run_loop(task, prompt, generator, memo, provenance, self.config.max_corrections)
-
-    def _finished(self, identity: dict[str, str]) -> SynthesisSummary | None:
+    def _finished(self, identity: str) -> SynthesisSummary | None:
         """The summary of an earlier run of the same identity, if its files are all there and no slot is open."""
-        path = self.folder / "summary.json"
-        if not path.is_file() or not all(self.path(split).is_file() for split in Split):
+        row = self._summary_row()
+        if row is None or not all(self.path(split).is_file() for split in Split):
             return None
-        row = json.loads(path.read_text("utf-8"))
-        if row.pop("identity", None) != identity["identity"]:
+        if row.pop("identity", None) != identity:
             return None
         summary = SynthesisSummary.from_json(row)
         return None if any(split.unresolved for split in summary.splits.values()) else summary
+
+    def _keep_what_was_paid_for(self, identity: str) -> None:
+        """Refuse to overwrite what a model wrote for another configuration.
+
+        Raises:
+            ConfigError: the folder holds such trajectories, finished or in the journal.
+        """
+        header, summary = read_header(self.folder / JOURNAL), self._summary_row()
+        started = header is not None and header.get("costly") and header.get("identity") != identity
+        finished = summary is not None and summary.get("usage") and summary.get("identity") != identity
+        if started or finished:
+            raise ConfigError(
+                f"{self.folder} holds trajectories that a model wrote for another configuration (tasks, tools, "
+                "prompts, model, sampling, numbers of trajectories); take the old one to go on, choose another 'name' "
+                "or 'run_dir' to start anew, or delete the folder"
+            )
+
+    def _summary_row(self) -> dict[str, Any] | None:
+        path = self.folder / "summary.json"
+        if not path.is_file():
+            return None
+        row: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return row
 
     def _write_summary(self, row: dict[str, Any]) -> None:
         temporary = self.folder / ".summary.json.tmp"
         temporary.write_text(json.dumps(row, indent=2, ensure_ascii=False) + "\n", "utf-8")
         temporary.replace(self.folder / "summary.json")
-
-
-def _check_operators(config: SynthesisConfig) -> None:
-    unknown = sorted(set(config.generator.operators or ()) - set(OPERATORS))
-    if unknown:
-        raise ConfigError(
-            f"key 'synthesis.generator.operators': no such fault operator: {', '.join(unknown)}; "
-            f"known: {', '.join(sorted(OPERATORS))}"
-        )
-
-
-def _source_hash() -> str:
-    """Hash of this room's source, since wording and operators decide what is written."""
-    root = Path(__file__).parent
-    content = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        content.update(path.relative_to(root).as_posix().encode("utf-8") + b"\0" + path.read_bytes())
-    return content.hexdigest()

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from ecot.synthesis.slots import Slot, Split
+from ecot.synthesis.usage import Usage
 from ecot.trajectories import Trajectory, parse_trajectory
 
 
@@ -27,6 +28,8 @@ class Drawn:
     executions: int = 0
     execution_seconds: float = 0.0
     """Wall time of the executions, summed over those that ran at once."""
+    usage: Usage | None = None
+    """What a model's server did for it; None where no model was asked."""
 
 
 class Journal:
@@ -80,6 +83,14 @@ class Journal:
         self._handle.close()
 
 
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The identity that a journal begins with; None without a journal or a whole first line."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as handle:
+        return _parse(handle.readline())
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     """A whole line's object; None for a torn line."""
     if not line.endswith(b"\n"):
@@ -100,4 +111,5 @@ def _drawn(row: dict[str, Any], place: str) -> Drawn:
         row["discards"],
         row["executions"],
         row["execution_seconds"],
+        Usage(**row["usage"]) if row["usage"] is not None else None,
     )

@@ -37,8 +37,11 @@ class Generated:
 class Generator(Protocol):
     """Writes attempts."""
 
-    async def generate(self, task: Task, messages: Sequence[Message]) -> Generated:
-        """The next assistant turn, given everything said so far (the last message is a request or an observation)."""
+    async def generate(self, task: Task, messages: Sequence[Message]) -> Generated | None:
+        """The next assistant turn, given everything said so far (the last message is a request or an observation).
+
+        None if it can say no more (the conversation is too long for it): the trajectory ends as it stands.
+        """
         ...
 
 
@@ -49,10 +52,10 @@ async def run_loop(
     backend: Backend,
     provenance: Provenance,
     max_corrections: int = MAX_CORRECTIONS,
-) -> Trajectory:
+) -> Trajectory | None:
     """Work on one task until PASS or until the corrections run out. Failed attempts are kept.
 
-    Every attempt is answered by an observation, the last one included.
+    Every attempt is answered by an observation, the last one included. None if the generator had nothing to say.
 
     Raises:
         ToolError: the tool or the harness broke; such a trajectory must not be written.
@@ -61,6 +64,8 @@ async def run_loop(
     attempts: list[Attempt] = []
     for _ in range(1 + max_corrections):
         turn = await generator.generate(task, messages)
+        if turn is None:
+            break
         answer = clean_answer(turn.answer, task.language)
         thinking = clean_thinking(turn.thinking)
         messages.append(Message(Role.ASSISTANT, answer, thinking or None))
@@ -70,6 +75,8 @@ async def run_loop(
         messages.append(Message(Role.OBSERVATION, observation_text(execution)))
         if execution.passed:
             break
+    if not attempts:
+        return None
     return Trajectory(
         id=trajectory_id(task, messages),
         task_id=task.id,

@@ -30,10 +30,6 @@ class Slot:
     task_id: str
     seed: int
     """Below 2**63."""
-    num_faults: int
-    """Faults in the first attempt; 0 for one that passes at once."""
-    may_be_long: bool = False
-    """Whether the length that is aimed at does not limit the faults."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -69,17 +65,9 @@ def split_tasks(config: SynthesisConfig, tasks: Mapping[str, Task], seed: int) -
     return splits
 
 
-def draw_slot(config: SynthesisConfig, task_ids: Sequence[str], seed: int, split: Split, index: int) -> Slot:
+def draw_slot(task_ids: Sequence[str], seed: int, split: Split, index: int) -> Slot:
     """The slot of a given index; tasks take turns in an order that is shuffled anew for every round."""
     turn, place = divmod(index, len(task_ids))
     order = sorted(task_ids)
     Random(derive_seed(seed, split, "round", turn)).shuffle(order)
-    slot_seed = derive_seed(seed, split, index)
-    rng = Random(derive_seed(slot_seed, "faults"))
-    faults = config.generator.faults
-    counts = list(range(faults.min, faults.max + 1))
-    num_faults = rng.choices(counts, faults.weights or [1.0] * len(counts))[0]
-    if rng.random() < config.balance.first_pass_share:
-        num_faults = 0
-    may_be_long = rng.random() < config.generator.long_share
-    return Slot(split, index, order[place], slot_seed, num_faults, may_be_long)
+    return Slot(split, index, order[place], derive_seed(seed, split, index))

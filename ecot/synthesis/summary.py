@@ -12,6 +12,7 @@ from ecot.outcomes import Label
 from ecot.synthesis.journal import Drawn
 from ecot.synthesis.selection import Selection
 from ecot.synthesis.slots import Split
+from ecot.synthesis.usage import Usage
 from ecot.trajectories import Role, Trajectory
 
 
@@ -55,6 +56,7 @@ class SplitSummary:
     failing_label_shares: dict[str, float]
     """Share of each label among the failing attempts."""
     operators: dict[str, int]
+    """Injected faults by operator; empty where a model wrote the attempts."""
     thinking: Lengths
     answers: Lengths
     observations: Lengths
@@ -85,6 +87,10 @@ class SynthesisSummary:
     """Of this run alone."""
     resumed: int
     """Trajectories found finished at the start."""
+    trajectories_per_second: float = 0.0
+    """Of this run alone, refused ones included."""
+    usage: Usage | None = None
+    """What a model's server did, for refused trajectories and before an interruption too; None without a model."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -97,7 +103,8 @@ class SynthesisSummary:
         for name, values in row["splits"].items():
             lengths = {key: Lengths(**values[key]) for key in ("thinking", "answers", "observations")}
             splits[name] = SplitSummary(**{**values, **lengths})
-        return SynthesisSummary(**{**row, "splits": splits})
+        usage = Usage(**row["usage"]) if row.get("usage") is not None else None
+        return SynthesisSummary(**{**row, "splits": splits, "usage": usage})
 
 
 def summarise(
@@ -115,6 +122,8 @@ def summarise(
         discards.update(item.discards)
     executions = sum(item.executions for item in drawn)
     fresh = executions - sum(item.executions for item in resumed)
+    finished = sum(item.trajectory is not None for item in drawn) - sum(item.trajectory is not None for item in resumed)
+    usages = [item.usage for item in drawn if item.usage is not None]
     return SynthesisSummary(
         splits={
             str(split): _split(selection, wanted[split], tasks[split], losses[split])
@@ -125,6 +134,8 @@ def summarise(
         seconds=round(seconds, 3),
         executions_per_second=round(fresh / seconds, 2) if seconds else 0.0,
         resumed=len(resumed),
+        trajectories_per_second=round(finished / seconds, 3) if seconds else 0.0,
+        usage=sum(usages, Usage()) if usages else None,
     )
 
 
@@ -135,7 +146,7 @@ def _split(selection: Selection, wanted: int, tasks: list[str], losses: ToolLoss
     failing = selection.failing
     operators: Counter[str] = Counter()
     for trajectory in kept:
-        operators.update(trajectory.provenance.details["operators"])
+        operators.update(trajectory.provenance.details.get("operators", ()))
     return SplitSummary(
         wanted=wanted,
         trajectories=len(kept),

@@ -10,6 +10,7 @@ from ecot.errors import ConfigError
 from ecot.outcomes import Domain, Label, Source, Stage
 from ecot.synthesis.config import SynthesisConfig
 from ecot.synthesis.journal import Drawn, Journal
+from ecot.synthesis.mechanical.source import draw_faults
 from ecot.synthesis.selection import select
 from ecot.synthesis.slots import Slot, Split, derive_seed, draw_slot, split_tasks
 from ecot.tasks.bundle import Task
@@ -54,15 +55,17 @@ def test_a_split_without_tasks_is_refused():
 def test_slots_give_every_task_its_turn_and_follow_the_weights():
     faults = {"min": 1, "max": 3, "weights": (1, 0, 3)}
     config = SynthesisConfig(generator={"faults": faults}, balance={"first_pass_share": 0.2})
-    slots = [draw_slot(config, list(TASKS), 5, Split.TRAIN, index) for index in range(2000)]
+    slots = [draw_slot(list(TASKS), 5, Split.TRAIN, index) for index in range(2000)]
     assert set(Counter(slot.task_id for slot in slots).values()) == {200}
     assert len({slot.task_id for slot in slots[:10]}) == 10
     assert len({slot.seed for slot in slots}) == 2000
-    counts = Counter(slot.num_faults for slot in slots)
+    faults = [draw_faults(config.generator, config.balance, slot) for slot in slots]
+    counts = Counter(count for count, _ in faults)
     assert set(counts) == {0, 1, 3}
     assert 0.17 < counts[0] / 2000 < 0.23
     assert 2.4 < counts[3] / counts[1] < 3.7
-    assert slots[7] == draw_slot(config, list(reversed(TASKS)), 5, Split.TRAIN, 7)
+    assert 0.12 < sum(may_be_long for _, may_be_long in faults) / 2000 < 0.18
+    assert slots[7] == draw_slot(list(reversed(TASKS)), 5, Split.TRAIN, 7)
 
 
 def test_seeds_are_stable_over_machines():
@@ -73,7 +76,7 @@ def test_seeds_are_stable_over_machines():
 
 def test_a_journal_is_read_back_and_a_torn_line_is_cut_off(tmp_path):
     path = tmp_path / "journal.jsonl"
-    slots = [Slot(Split.TRAIN, n, "t", 1, 1) for n in range(3)]
+    slots = [Slot(Split.TRAIN, n, "t", 1) for n in range(3)]
     with Journal(path, {"identity": "a"}) as journal:
         for n in range(3):
             journal.append(slots[n], drawn(n, Label.PASS) if n != 1 else drawn(n))

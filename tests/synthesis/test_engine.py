@@ -200,7 +200,7 @@ def test_tools_that_break_again_and_again_end_the_run(few, icarus, tmp_path):
         async def execute_many(self, jobs):
             raise ToolError("the disk is full")
 
-    with pytest.raises(ToolError, match="lost to tool errors; the last: the disk is full"):
+    with pytest.raises(ToolError, match="lost to tools or servers that broke; the last: the disk is full"):
         synthesise(SynthesisConfig(**OPTIONS), RunPaths(tmp_path), SEED, few, Breaking())
     assert not (tmp_path / "trajectories" / "train.jsonl").exists()
 
