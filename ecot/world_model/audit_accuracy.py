@@ -141,7 +141,6 @@ def weighted_share(audited: Sequence[Audited], confidence: float = 0.95) -> Weig
     weights = [1 / turn.inclusion for turn in audited]
     total = math.fsum(weights)
     value = math.fsum(weight for weight, turn in zip(weights, audited, strict=True) if turn.agreed) / total
-    value = min(1.0, value)
     spread = math.fsum(
         (1 - turn.inclusion) * (weight * (turn.agreed - value)) ** 2
         for weight, turn in zip(weights, audited, strict=True)
@@ -158,4 +157,5 @@ def _wilson(share: float, size: float, confidence: float) -> tuple[float, float]
     z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
     centre = (share + z2 / (2 * size)) / (1 + z2 / size)
     half = math.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the exact bound is 0 or 1; rounding would leave 1e-16.
+    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half

@@ -153,16 +153,16 @@ def fit_temperature(turns: Sequence[ScoredTurn]) -> float:
     ratio = (math.sqrt(5) - 1) / 2
     low, high = math.log(LOWEST), math.log(HIGHEST)
     left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = _losses(gaps, math.exp(left)).mean(), _losses(gaps, math.exp(right)).mean()
+    at_left, at_right = _sum(gaps, left), _sum(gaps, right)
     while high - low > 1e-4:
         if at_left <= at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)
-            at_left = _losses(gaps, math.exp(left)).mean()
+            at_left = _sum(gaps, left)
         else:
             low, left, at_left = left, right, at_right
             right = low + ratio * (high - low)
-            at_right = _losses(gaps, math.exp(right)).mean()
+            at_right = _sum(gaps, right)
     return math.exp((low + high) / 2)
 
 
@@ -195,6 +195,11 @@ def _losses(gaps: NDArray[np.float64], temperature: float) -> NDArray[np.float64
     scaled = gaps / temperature
     top = scaled.max(axis=1)
     return top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+
+
+def _sum(gaps: NDArray[np.float64], log_temperature: float) -> float:
+    # Rounded once, so that the order of the turns cannot matter.
+    return math.fsum(_losses(gaps, math.exp(log_temperature)))
 
 
 def _number(key: str, value: Any) -> float:
