@@ -64,7 +64,7 @@ def reliability_table(
     many ties there are fewer bins, and they are not quite equal.
 
     Args:
-        confidences: probability of the predicted label, one per turn.
+        confidences: probability of the predicted label, one per turn and at least one.
         correct: whether the label was right.
         bins: how many at most.
     """
@@ -97,7 +97,7 @@ def brier_score(judged: Sequence[Judged]) -> float:
 
         sum over labels k of (p_k - [k is the real label])^2
 
-    Unlike the calibration error it is lowest for the true probabilities alone and needs no bins.
+    Unlike the calibration error it is lowest for the true probabilities alone and needs no bins. At least one turn.
     """
     total = 0.0
     for turn in judged:
@@ -113,6 +113,10 @@ def risk_coverage(confidences: Sequence[float], correct: Sequence[bool]) -> Risk
 
     Turns of equal confidence cannot be told apart: the curve has points only between them, and the area takes the mean
     over all their orders.
+
+    Args:
+        confidences: probability of the predicted label, one per turn and at least one.
+        correct: whether the label was right.
     """
     values, place, counts = np.unique(-np.asarray(confidences, dtype=float), return_inverse=True, return_counts=True)
     wrong = np.bincount(place, weights=1 - np.asarray(correct, dtype=float), minlength=len(values))

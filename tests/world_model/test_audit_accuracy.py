@@ -74,7 +74,7 @@ def test_both_estimates_find_the_truth_and_a_plain_mean_does_not():
     truth = 1 - (wrong_low + wrong_other) / 2000
     rng = Random(17)
     random, weighted, plain, held = [], [], [], 0
-    for _ in range(50):
+    for _ in range(40):
         turns = []
         for index in range(2000):
             low = index < 200

@@ -61,7 +61,7 @@ def test_the_temperature_stays_in_its_range():
 
 def test_the_fit_is_the_lowest_of_a_fine_grid():
     turns = drawn(CHIP, 2.5, tasks=40, per_task=10, rng=Random(1))
-    grid = [1.5 + 0.01 * index for index in range(250)]
+    grid = [2.5 + 0.01 * index for index in range(100)]
     best = min(grid, key=lambda value: loss(turns, value))
     assert fit_temperature(turns) == pytest.approx(best, abs=0.01)
 
@@ -90,7 +90,7 @@ def test_an_own_temperature_is_kept_only_if_it_helps_tasks_left_out():
     decisions = []
     for seed in range(4):
         rng = Random(seed)
-        turns = drawn(CHIP, 1.0, 10, 6, rng) + drawn(CAD, 1.0 + 0.3 * seed, 10, 6, rng)
+        turns = drawn(CHIP, 1.0, 7, 8, rng) + drawn(CAD, 1.0 + 0.3 * seed, 7, 8, rng)
         found = fit_calibration(turns)
         for domain in (CHIP, CAD):
             inside = [turn for turn in turns if turn.domain is domain]

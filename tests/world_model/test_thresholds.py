@@ -82,10 +82,10 @@ def test_thresholds_that_miss_the_target_are_rarely_chosen():
     assert min(reached) == 0.9
     rng = Random(11)
     chosen = []
-    for _ in range(50):
+    for _ in range(30):
         confidences = [rng.choice(ladder) for _ in range(1000)]
         turns = [Answer(str(index), c, rng.random() < c) for index, c in enumerate(confidences)]
         chosen.append(choose_threshold(turns, target=0.95))
     missed = sum(low is not None and low not in reached for low in chosen)
     assert missed / len(chosen) <= ERROR
-    assert sum(low in reached for low in chosen) > 25
+    assert sum(low in reached for low in chosen) > 15
