@@ -6,10 +6,12 @@ from random import Random
 import pytest
 
 from ecot.outcomes import Domain, Execution, Label, Stage
+from ecot.synthesis.instructions import INSTRUCTION_SETS, select_instructions
 from ecot.synthesis.observation import MAX_LINES, observation_text
 from ecot.synthesis.postprocess import clean_answer, clean_thinking
-from ecot.synthesis.router import INSTRUCTION_SETS, build_prompt, select_instructions
+from ecot.synthesis.router import build_prompt
 from ecot.tasks.bundle import Task
+from ecot.tasks.registry import load_tasks
 from ecot.trajectories import Role
 
 TASK = Task("t", Domain.CHIP_DESIGN, "A thing", "Do it.\n", "systemverilog", "module t; endmodule", "t")
@@ -54,6 +56,40 @@ def test_a_prompt_holds_specification_and_environment_but_nothing_hidden():
 def test_shipped_tasks_meet_more_than_one_instruction_set(tasks):
     names = {select_instructions(task).name for task in tasks.values()}
     assert len(names) >= 3
+
+
+@pytest.mark.parametrize("domain", [domain for domain in Domain if domain is not Domain.CHIP_DESIGN])
+def test_shipped_tasks_of_every_domain_meet_fitting_instructions_and_several_wordings(domain):
+    shipped = load_tasks(f"builtin:{domain}")
+    chosen = {name: select_instructions(task) for name, task in shipped.items()}
+    assert {instructions.domain for instructions in chosen.values()} == {domain}
+    assert len({instructions.name for instructions in chosen.values()}) >= 3
+    task = next(iter(shipped.values()))
+    opening = {build_prompt(task, Random(seed)).messages[1].content.split("\n")[0] for seed in range(60)}
+    assert len(opening) >= 5
+    assert all("{" not in line for line in opening)
+    assert build_prompt(task, Random(3)) == build_prompt(task, Random(3))
+
+
+@pytest.mark.parametrize(
+    ("domain", "language", "tags", "name"),
+    [
+        (Domain.GPU_OPTIMIZATION, "python", ("elementwise",), "gpu_triton"),
+        (Domain.GPU_OPTIMIZATION, "cuda", ("elementwise",), "gpu_cuda"),
+        (Domain.GPU_OPTIMIZATION, "cuda", ("reduction",), "gpu_reduction"),
+        (Domain.GPU_OPTIMIZATION, "python", ("matmul",), "gpu_tiles"),
+        (Domain.CODE_OPTIMIZATION, "c", ("bits",), "machine_code_c"),
+        (Domain.CODE_OPTIMIZATION, "asm", ("bits",), "machine_code_assembly"),
+        (Domain.CODE_OPTIMIZATION, "asm", ("simd", "fma"), "machine_code_vectors"),
+        (Domain.EMBEDDED, "c", ("usart", "registers"), "firmware_registers"),
+        (Domain.EMBEDDED, "c", ("fixed_point",), "firmware_arithmetic"),
+        (Domain.CAD_3D, "python", ("revolve",), "solid_profiles"),
+        (Domain.GENERAL, "python", ("parser",), "general_formats"),
+    ],
+)
+def test_the_language_of_the_answer_selects_instructions_too(domain, language, tags, name):
+    task = replace(TASK, domain=domain, language=language, tags=tags)
+    assert select_instructions(task).name == name
 
 
 def test_an_observation_is_plain_and_stable():
