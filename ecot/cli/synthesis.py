@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.run_config import load_run_config, require
+from ecot.synthesis.config import SynthesisConfig
+
+if TYPE_CHECKING:
+    from ecot.tasks.bundle import Task
 
 
 def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -23,7 +28,7 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     from ecot.tasks.registry import load_tasks
 
     tasks = load_tasks(section.tasks)
-    backend = make_backend(section.backend, **section.backend_options)
+    backend = make_backend(section.backend, **_backend_options(section, tasks))
     with progress_bar("synth", hidden=as_json) as progress:
         summary = synthesise(
             section,
@@ -38,9 +43,15 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
         return
     for name, split in summary["splits"].items():
         console.print(_labels_table(name, split))
+        if split["unresolved"]:
+            console.print(
+                f"{name}: {split['unresolved']} were lost to a tool or server that broke, others took their places; the "
+                "same command tries them again",
+                style="yellow",
+            )
         if split["shortfall"]:
             console.print(
-                f"{name}: {split['shortfall']} fewer than wanted: the tasks give no more distinct ones within "
+                f"{name}: {split['shortfall']} fewer than wanted: the tasks gave no more distinct ones within "
                 "synthesis.max_draws; add tasks or raise it",
                 style="yellow",
             )
@@ -49,6 +60,26 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     console.print(
         f"{summary['executions']:,} executions in {summary['seconds']:.0f} s "
         f"({summary['executions_per_second']:.0f} a second); trajectories in {config.paths.trajectories}"
+    )
+    if summary["usage"] is not None:
+        console.print(_usage_line(summary))
+
+
+def _backend_options(section: SynthesisConfig, tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """Of all real backends only those are needed whose domains the tasks have."""
+    if section.backend != "real":
+        return section.backend_options
+    return {"domains": sorted({task.domain for task in tasks.values()}), **section.backend_options}
+
+
+def _usage_line(summary: dict[str, Any]) -> str:
+    """What the model's server has done."""
+    usage = summary["usage"]
+    return (
+        f"model: {usage['completions']:,} completions of {usage['prompt_tokens']:,} prompt and "
+        f"{usage['completion_tokens']:,} completion tokens, {usage['retries']:,} retries, "
+        f"{usage['truncated_turns']:,} cut by length, {usage['out_of_context']:,} trajectories out of context; "
+        f"{summary['trajectories_per_second']:g} trajectories a second"
     )
 
 
