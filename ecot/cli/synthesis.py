@@ -45,8 +45,8 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
         console.print(_labels_table(name, split))
         if split["unresolved"]:
             console.print(
-                f"{name}: {split['unresolved']} were lost to a tool or server that broke, others took their places; the "
-                "same command tries them again",
+                f"{name}: {split['unresolved']} lost to a tool or server that broke, others took their places; "
+                "the same command tries them again",
                 style="yellow",
             )
         if split["shortfall"]:
