@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99)
-"""The thresholds that may be chosen. Few and fixed beforehand, since each look at the data costs certainty."""
+"""The thresholds that may be chosen, fixed beforehand."""
 
 ERROR = 0.1
 """Chance that a domain gets a threshold which does not reach the target."""
@@ -27,37 +27,66 @@ class Answer:
 def choose_threshold(answers: Sequence[Answer], target: float) -> float | None:
     """The smallest confidence of `GRID` from which on accuracy is shown to be at least `target`.
 
-    Each of the K thresholds is put to an exact binomial test: it passes if errors as few as those seen would have a
-    chance of at most 0.1 / K were the accuracy below the target. That is a one-sided Clopper-Pearson bound with
-    Bonferroni's correction (the simplest rule of "Learn then test", Angelopoulos et al. 2021, arXiv 2110.01052). Turns
-    are counted as fewer by the design effect of their tasks, see `design_effect`.
+    A threshold is shown by an exact binomial test: errors as few as those seen would have a chance of at most `ERROR`
+    were the accuracy below the target (a one-sided Clopper-Pearson bound at 90%). Looking at ten thresholds and taking
+    the best would err more often, so they are tested in a sequence: first the one which the test would most likely
+    show if confidences were true, then the next lower one for as long as the one before was shown. The first is chosen
+    without a look at what was right, so no further correction is due (fixed-sequence testing, in "Learn then test",
+    Angelopoulos et al. 2021, arXiv 2110.01052). Bonferroni's correction would do as well but is weaker: in a simulation
+    with 300 turns of a calibrated model it trusted 10% of the turns where this trusts 30%. Turns of shared tasks are
+    counted as fewer, see `design_effect`.
 
-    What is guaranteed: with a chance of 90% the chosen threshold reaches the target on new turns of the same
-    distribution, although ten were looked at. What is not: that turns come from that distribution (a new generator or
-    tool version; audits are for that); that all domains hold together, each has its own 10%; the accuracy of any single
-    confidence above the threshold, only their mean; anything exact where the design effect is badly known, which is
-    with few tasks or without an error; and the temperature, which is fitted on the same turns (one number, so the
-    effect is small).
+    What is guaranteed: with a chance of 90% the chosen threshold reaches the target on new turns whose tasks and
+    confidences are drawn as these were. What is not: that new turns are drawn so (a new generator or tool version;
+    audits are for that); that all domains hold together, each has its own 10%; the accuracy of any single confidence
+    above the threshold, only their mean; anything exact where the design effect is badly known, which is with few
+    tasks or without an error; and the temperature, which is fitted on the same turns (one number, so the effect is
+    small).
 
     Args:
         answers: of one domain.
         target: accuracy between 0 and 1.
 
     Returns:
-        The threshold, or None where no one passes: always ask the real tool.
+        The threshold, or None where none was shown: always ask the real tool.
     """
     correlation = task_correlation(answers)
-    for threshold in GRID:
-        taken = [answer for answer in answers if answer.confidence >= threshold]
-        if not taken:
-            return None
-        effect = design_effect(taken, correlation)
-        turns = math.floor(len(taken) / effect)
-        wrong = sum(not answer.correct for answer in taken)
-        errors = math.ceil(wrong * turns / len(taken))
-        if binomial_tail(turns, errors, 1 - target) <= ERROR / len(GRID):
-            return threshold
-    return None
+    taken = {low: [answer for answer in answers if answer.confidence >= low] for low in GRID}
+    evidence = {low: _Evidence.of(turns, correlation) for low, turns in taken.items() if turns}
+    if not evidence:
+        return None
+    first = max(evidence, key=lambda low: (evidence[low].power(target), low))
+    chosen = None
+    for low in reversed([low for low in evidence if low <= first]):
+        if binomial_tail(evidence[low].turns, evidence[low].errors, 1 - target) > ERROR:
+            break
+        chosen = low
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The turns above a threshold, as so many independent ones."""
+
+    turns: int
+    errors: int
+    confidence: float
+    """Mean of the turns."""
+
+    @staticmethod
+    def of(answers: Sequence[Answer], correlation: float) -> _Evidence:
+        turns = math.floor(len(answers) / design_effect(answers, correlation))
+        wrong = sum(not answer.correct for answer in answers)
+        mean = math.fsum(answer.confidence for answer in answers) / len(answers)
+        return _Evidence(turns, math.ceil(wrong * turns / len(answers)), mean)
+
+    def power(self, target: float) -> float:
+        """Chance that so many turns pass the test if they are right as often as their confidence says."""
+        allowed = -1
+        while allowed < self.turns and binomial_tail(self.turns, allowed + 1, 1 - target) <= ERROR:
+            allowed += 1
+        # A confidence of 1 has no logarithm of its error.
+        return binomial_tail(self.turns, allowed, max(1 - self.confidence, 1e-9)) if allowed >= 0 else 0.0
 
 
 def binomial_tail(trials: int, errors: int, rate: float) -> float:
