@@ -179,22 +179,19 @@ class TinyRun:
             time.sleep(0.005)
         self.kill(process)
 
-    def lose_rank(self, rank: int) -> str:
-        """Start, kill -9 one rank after a step, and wait until the others are gone; returns what was printed."""
-        before = len(self.metrics())
+    def lose_rank(self, rank: int, branch: str, *overrides: str) -> str:
+        """Start, kill -9 one rank after the branch's first step, and wait until all are gone; what was printed."""
+        metrics = self.paths.root / "branches" / branch / "metrics.jsonl"
         log = self.folder / "lost_rank.txt"
         with log.open("w") as output:
-            process = subprocess.Popen(self.command(), stdout=output, stderr=output)
+            process = subprocess.Popen(self.command(*overrides), stdout=output, stderr=output)
             deadline = time.monotonic() + 400
-            # The first step that is logged cuts the file back to the checkpoint resumed from.
-            while (rows := len(self.metrics())) == before or not rows:
+            while not metrics.is_file() or not metrics.read_text():
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.005)
-            for entry in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):
-                    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                    if int(parent) == process.pid and f"\0RANK={rank}\0" in (entry / "environ").read_text():
-                        os.kill(int(entry.name), signal.SIGKILL)
+            for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text():
+                    os.kill(int(pid), signal.SIGKILL)
             process.wait(timeout=200)
         assert process.returncode != 0 and not self.processes()
         return log.read_text()
@@ -318,18 +315,14 @@ def shared(new_run):
 
 @pytest.fixture(scope="session")
 def branched(finished, new_run):
-    """The finished run with a decay branched off at its first two milestones; the first branch was killed once."""
+    """The finished run with a decay branched off at its first two milestones, and what was said when the first of them
+    lost a rank, before both were trained to their ends.
+    """
     run = new_run("branched", like=finished)
-    process = subprocess.Popen(run.command(DECAY), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    first = run.paths.root / "branches" / "a"
-    deadline = time.monotonic() + 300
-    while not (first / "metrics.jsonl").is_file() or not (first / "metrics.jsonl").read_text():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    run.kill(process)
-    assert not (first / "milestones" / "a-decayed").exists(), "it was to be killed before the end"
+    printed = run.lose_rank(1, "a", DECAY)
+    assert not (run.paths.root / "branches" / "a" / "milestones" / "a-decayed").exists(), "it was to be lost before"
     run.train(DECAY)
-    return run
+    return run, printed
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,8 @@ def test_two_zero3_ranks_follow_a_plain_loop(finished):
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_branch_decays_from_its_milestone_over_the_data_after_it(branched, name):
-    """Also the one that was killed and went on."""
+    """Also the one that lost a rank and went on."""
+    branched, _ = branched
     plain = PlainLoop(branched)
     start = next(budget.last_step for budget in plain.plan.budgets if budget.name == name)
     for step, row in enumerate(branched.metrics()[:start]):
@@ -95,7 +96,13 @@ def test_a_branch_decays_from_its_milestone_over_the_data_after_it(branched, nam
     plain.check_weights(branched.weights(f"{name}-decayed"))
 
 
+def test_a_rank_that_is_lost_ends_the_others_and_is_named(branched):
+    _, printed = branched
+    assert "rank 1 of 2 ended with signal SIGKILL; start again with the same command" in printed
+
+
 def test_branches_leave_the_run_alone_and_count_as_milestones(finished, branched):
+    branched, _ = branched
     for name in ("a", "b", "c"):
         manifests = [(run.paths.milestones / name / "manifest.json").read_bytes() for run in (finished, branched)]
         assert manifests[0] == manifests[1] and find_damage(branched.paths.milestones / name) is None

@@ -50,8 +50,8 @@ def assert_same_weights(run, reference, context):
         assert all(torch.equal(weights[key], expected[key]) for key in expected), context
 
 
-def test_preempted_killed_damaged_and_left_by_a_rank_it_is_bit_for_bit_the_uninterrupted_run(finished, killed, new_run):
-    """Stopped by a signal, resumed, killed; its newest checkpoint damaged, resumed from one before; a rank lost."""
+def test_preempted_killed_and_damaged_it_is_bit_for_bit_the_uninterrupted_run(finished, killed, new_run):
+    """Stopped by a signal, resumed, killed; its newest checkpoint damaged, resumed from one before."""
     source, step = killed
     run = new_run("damaged", like=source)
     newest, *older = list_checkpoints(run.paths)
@@ -60,10 +60,8 @@ def test_preempted_killed_damaged_and_left_by_a_rank_it_is_bit_for_bit_the_unint
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    printed = run.lose_rank(1)
+    printed = run.train()
     assert victim.name in printed and "SHA-256" in printed
-    assert "rank 1 of 2 ended with signal SIGKILL; start again with the same command" in printed
-    run.train()
     assert run.metrics() == finished.metrics(), f"killed at step {step}"
     assert_same_weights(run, finished, f"killed at step {step}")
 
