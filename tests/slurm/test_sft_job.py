@@ -29,24 +29,20 @@ def assert_same_weights(run, reference):
         assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
-def test_a_job_whose_data_is_not_prepared_hands_the_nodes_to_a_cpu_job_and_trains_after_it(slurm_run, finished):
-    job = slurm_run("plain")
+def test_a_job_hands_the_nodes_to_a_cpu_job_for_its_data_and_goes_on_where_a_requeue_found_it(
+    slurm, slurm_run, finished
+):
+    job = slurm_run("requeued")
     shutil.rmtree(job.run.paths.store)
     shutil.rmtree(job.run.paths.plan)
-    end = job.submit().finish()
-    assert end["Restarts"] == "1"
-    assert "the nodes go back until a CPU job has made them" in job.log(0, "job.log")
-    assert "training on 2 ranks" in job.log(1, "job.log")
-    assert_same_run(job.run, finished)
-
-
-def test_a_requeued_job_goes_on_where_it_was(slurm, slurm_run, finished):
-    job = slurm_run("requeued")
     local = job.run.folder / "local"
     job.submit(ECOT_LOCAL_DIR=str(local)).wait_for_step(3)
+    assert slurm.job(job.number)["Restarts"] == "1"
+    assert "the nodes go back until a CPU job has made them" in job.log(0, "job.log")
     slurm.call("scontrol", "requeue", job.number)
     end = job.finish()
-    assert end["Restarts"] == "1"
+    assert end["Restarts"] == "2"
+    assert all("training on 2 ranks" in job.log(attempt, "job.log") for attempt in (1, 2))
     assert {path.name for path in (local / job.number).iterdir()} == {"store", "plan", ".lock"}
     assert_same_run(job.run, finished)
 
