@@ -18,7 +18,6 @@ def sharded_export(finished, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def first_export(finished, tmp_path_factory):
-    """The folder that the first milestone was exported to."""
+    """The first milestone as it is: what was said of it, and its folder."""
     folder = tmp_path_factory.mktemp("first") / "a"
-    export.export_milestone(finished.paths, "a", folder, "auto", sys.executable)
-    return folder
+    return export.export_milestone(finished.paths, "a", folder, "auto", sys.executable), folder

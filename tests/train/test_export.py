@@ -13,22 +13,23 @@ from ecot.train.export import export_milestone
 pytestmark = pytest.mark.xdist_group("training")
 
 
-def test_exported_weights_are_the_trained_ones_and_reload_anywhere(finished, tmp_path):
-    result = export_milestone(finished.paths, "b", tmp_path / "b", "auto", sys.executable)
+def test_exported_weights_are_the_trained_ones_and_reload_anywhere(finished, first_export):
+    result, folder = first_export
     assert result["max_logit_difference"] == 0.0
-    trained = finished.weights("b")
-    written = load_file(tmp_path / "b" / "model.safetensors")
+    trained = finished.weights("a")
+    written = load_file(folder / "model.safetensors")
     assert written.keys() == trained.keys()
     assert all(torch.equal(written[name], trained[name]) for name in trained)
     assert result["parameters"] == sum(tensor.numel() for tensor in trained.values())
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "b")
+    model = AutoModelForCausalLM.from_pretrained(folder)
     assert type(model).__name__ == "LlamaForCausalLM" and model.config.architectures == ["LlamaForCausalLM"]
     assert model.config.use_cache
 
 
 def test_the_chat_template_of_training_travels_along(finished, first_export):
+    _, folder = first_export
     ours = AutoTokenizer.from_pretrained(finished.paths.tokenizer)
-    exported = AutoTokenizer.from_pretrained(first_export)
+    exported = AutoTokenizer.from_pretrained(folder)
     messages = [
         {"role": "user", "content": "Task"},
         {"role": "assistant", "content": "code", "reasoning_content": "hm"},
@@ -37,7 +38,7 @@ def test_the_chat_template_of_training_travels_along(finished, first_export):
     rendered = exported.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered == ours.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert "hm" in rendered and "error" in rendered
-    stop = AutoModelForCausalLM.from_pretrained(first_export).generation_config.eos_token_id
+    stop = AutoModelForCausalLM.from_pretrained(folder).generation_config.eos_token_id
     assert exported.convert_ids_to_tokens(stop) == "<|im_end|>"
 
 
@@ -67,12 +68,6 @@ def test_large_models_are_written_in_shards(sharded_export):
         assert total <= 40_000 or len(tensors) == 1
 
 
-def test_bfloat16_is_within_its_rounding(finished, tmp_path):
-    result = export_milestone(finished.paths, "c", tmp_path / "c", "bfloat16", sys.executable)
-    assert 0 < result["max_logit_difference"] < 0.2
-    assert load_file(tmp_path / "c" / "model.safetensors")["lm_head.weight"].dtype == torch.bfloat16
-
-
 def test_mistakes_are_named(finished, tmp_path, new_run):
     with pytest.raises(CheckpointError, match=r"no milestone 'z'; it has: a, b, c"):
         export_milestone(finished.paths, "z", tmp_path / "z", "auto", sys.executable)
@@ -84,6 +79,7 @@ def test_mistakes_are_named(finished, tmp_path, new_run):
 
 
 def test_only_an_earlier_export_is_ever_replaced(finished, first_export, tmp_path):
+    """The first milestone's by the last one's, whose weights are within the rounding of bfloat16."""
     weights = tmp_path / "somebodys"
     weights.mkdir()
     (weights / "config.json").write_text("{}")
@@ -91,8 +87,10 @@ def test_only_an_earlier_export_is_ever_replaced(finished, first_export, tmp_pat
         with pytest.raises(ConfigError, match="choose another folder"):
             export_milestone(finished.paths, "a", precious, "auto", sys.executable)
         assert (precious / "config.json").is_file()
-    ours = tmp_path / "ours"
-    shutil.copytree(first_export, ours)
+    ours, (_, before) = tmp_path / "ours", first_export
+    shutil.copytree(before, ours)
     (ours / "stale").touch()
-    export_milestone(finished.paths, "a", ours, "auto", sys.executable)
-    assert {path.name for path in ours.iterdir()} == {path.name for path in first_export.iterdir()}
+    result = export_milestone(finished.paths, "c", ours, "bfloat16", sys.executable)
+    assert {path.name for path in ours.iterdir()} == {path.name for path in before.iterdir()}
+    assert 0 < result["max_logit_difference"] < 0.2
+    assert load_file(ours / "model.safetensors")["lm_head.weight"].dtype == torch.bfloat16
