@@ -1,6 +1,8 @@
 """The real tools; a machine without them skips with the reason, it never runs bare."""
 
 import asyncio
+import contextlib
+import os
 import secrets
 import time
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from ecot.backends.registry import make_backend
 from ecot.backends.sandbox import SandboxCommand, find_sandbox
+from ecot.backends.sandbox.control_groups import find_control_groups
 from ecot.errors import ToolError
 from ecot.tasks.registry import load_tasks
 
@@ -52,6 +55,44 @@ class Marker:
 @pytest.fixture
 def marker():
     return Marker()
+
+
+@pytest.fixture
+def cancel(marker):
+    """Cancels what has been started after each of some delays in seconds; nothing with the marker may be left of it."""
+
+    async def cancelled(start, delay):
+        job = asyncio.create_task(start())
+        await asyncio.sleep(delay)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+
+    def check(start, delays, within=0.0):
+        for delay in delays:
+            asyncio.run(cancelled(start, delay))
+            assert marker.left(within) == [], f"after {delay} s"
+
+    return check
+
+
+@pytest.fixture
+def nothing_left():
+    """Makes a context after which this process holds no more descriptors and control groups than before it."""
+    groups = find_control_groups()
+    parents = groups.parents if groups else ()
+
+    def held():
+        folders = {folder for parent in parents for folder in parent.glob(f"ecot-{os.getpid()}-*")}
+        return folders, len(os.listdir("/proc/self/fd"))
+
+    @contextlib.contextmanager
+    def check():
+        before = held()
+        yield
+        assert held() == before
+
+    return check
 
 
 @pytest.fixture(scope="session")

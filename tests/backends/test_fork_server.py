@@ -1,7 +1,6 @@
 """A fork server's requests are as contained as any command, and one leaves no trace for the next."""
 
 import asyncio
-import os
 import secrets
 import signal
 import subprocess
@@ -315,34 +314,23 @@ print('DO_NOT_TELL' in os.environ)
     assert set(lines[:-3]) <= {b"FileNotFoundError", b"PermissionError"}
 
 
-def test_cancelling_leaves_no_process(pool, marker):
+def test_cancelling_leaves_no_process(pool, marker, cancel):
     code = f"import subprocess; subprocess.run(['/bin/sleep', '{marker}'])"
-
-    async def cancelled(delay):
-        job = asyncio.create_task(pool.run(ForkCommand("fork_probe:run", code, limits=LIMITS)))
-        await asyncio.sleep(delay)
-        job.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await job
-
-    for delay in (0.0, 0.01, 0.5):
-        asyncio.run(cancelled(delay))
-        assert marker.left(within=10) == []
+    cancel(lambda: pool.run(ForkCommand("fork_probe:run", code, limits=LIMITS)), [0.0, 0.01, 0.5], within=10)
 
 
-def test_no_descriptor_and_no_process_is_left(sandbox):
-    before = len(os.listdir("/proc/self/fd"))
+def test_closing_leaves_nothing_behind(sandbox, nothing_left):
     pool = ForkPool(ForkServerSpec(("fork_probe",)), workers=2)
 
-    async def two():
+    async def four():
         jobs = [pool.run(ForkCommand("fork_probe:run", "code = 3")) for _ in range(4)]
         return [result.exit_code for result in await asyncio.gather(*jobs)]
 
-    assert asyncio.run(two()) == [3, 3, 3, 3]
-    pool.close()
-    assert asyncio.run(two()) == [3, 3, 3, 3]  # a closed pool starts anew
-    pool.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    with nothing_left():
+        assert asyncio.run(four()) == [3, 3, 3, 3]
+        pool.close()
+        assert asyncio.run(four()) == [3, 3, 3, 3]  # a closed pool starts anew
+        pool.close()
 
 
 def test_a_killed_caller_takes_its_servers_along(sandbox, marker):
