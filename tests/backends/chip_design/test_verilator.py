@@ -18,8 +18,7 @@ from ecot.backends.registry import make_attack, make_backend
 from ecot.backends.verify import verify_tasks
 from ecot.errors import ConfigError, MissingToolError, ToolError
 from ecot.outcomes import Execution, Label, Stage
-
-FEW = ("adder_carry", "crc8", "alu")
+from ecot.tasks.bundle import WrongCandidate
 
 BUILT = {
     *("finish_at_once", "finish_midway", "stop_at_once", "fatal_midway", "fatal_after_the_verdict"),
@@ -78,7 +77,10 @@ def screen(simulator):
 
 
 def test_both_simulators_say_the_same(verilator, icarus, tasks):
-    few = {name: tasks[name] for name in FEW}
+    alu = tasks["alu"]
+    renamed = alu.reference.replace("zero", "is_zero")
+    another_port = WrongCandidate("another_port", renamed, Label.COMPILATION_ERROR, "elaboration")
+    few = {"crc8": tasks["crc8"], "alu": replace(alu, wrong=(*alu.wrong, another_port))}
     ours, theirs = asyncio.run(verify_tasks(few, verilator)), asyncio.run(verify_tasks(few, icarus))
     for our, their in zip(ours, theirs, strict=True):
         assert our.as_expected, our.describe()
