@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ecot import __version__
-from ecot.cli import backends, data, doctor, evaluation, preflight, sweep, synthesis, tasks, training
+from ecot.cli import backends, data, doctor, evaluation, icwm, preflight, sweep, synthesis, tasks, training
 from ecot.errors import EcotError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(tasks.app, name="tasks", help="Task bundles: import, list, verify.")
 app.add_typer(backends.app, name="backends", help="Real tools: the conformance suite.")
 app.add_typer(data.trajectories_app, name="trajectories", help="Look into trajectory files.")
+app.add_typer(icwm.app, name="icwm", help="The world model that stands in for the tools.")
 app.command("doctor")(doctor.doctor)
 app.command("execute")(backends.execute)
 app.command("synth")(synthesis.synth)

@@ -16,6 +16,7 @@ from ecot.run_paths import RunPaths
 from ecot.synthesis.config import SynthesisConfig
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.layout import check_model
+from ecot.world_model.config import WorldModelConfig
 
 SectionT = TypeVar("SectionT")
 
@@ -39,6 +40,8 @@ class RunConfig(Config):
     """`ecot train`: how."""
     eval: EvalConfig = EvalConfig()
     """`ecot eval`: on what."""
+    world_model: WorldModelConfig | None = None
+    """`ecot icwm`: what a world model learns from and is held against."""
 
     @model_validator(mode="before")
     @classmethod

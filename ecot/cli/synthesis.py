@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from ecot.cli.open_backend import open_backend
 from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.run_config import load_run_config, require
@@ -23,12 +24,11 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     """
     config = load_run_config(config_path, overrides or [])
     section = require(config.synthesis, "synthesis", config_path)
-    from ecot.backends.registry import make_backend
     from ecot.synthesis.engine import synthesise
     from ecot.tasks.registry import load_tasks
 
     tasks = load_tasks(section.tasks)
-    backend = make_backend(section.backend, **_backend_options(section, tasks))
+    backend = open_backend(section.backend, _backend_options(section, tasks))
     with progress_bar("synth", hidden=as_json) as progress:
         summary = synthesise(
             section,

@@ -102,7 +102,7 @@ class Renderer:
             TemplateError: the template loses text that must be there, for every conversation of this shape.
             DataError: a text holds control tokens or broken Unicode, or makes the template write something else.
         """
-        self._check_texts(messages)
+        self.check_texts(messages)
         if next_role is None:
             next_role = Role.OBSERVATION if any(m.role is Role.OBSERVATION for m in messages) else Role.USER
         following = str(self.observation_role if next_role is Role.OBSERVATION else next_role)
@@ -149,19 +149,12 @@ class Renderer:
             )
         return Encoded(text.ids, aligned.runs, aligned.straddling)
 
-    def generation_prompt(self, messages: Sequence[Message]) -> str:
-        """The text that inference continues after `messages`."""
-        return render_text(self.tokenizer, to_wire(messages, self.observation_role), generation_prompt=True)
+    def check_texts(self, messages: Sequence[Message]) -> None:
+        """Refuse what would open or close turns, or is no text.
 
-    def token_ids(self, text: str) -> list[int]:
-        """The tokenizer's ids of a text, nothing added."""
-        return self.encoder.ids(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The exact text of some tokens, special ones included."""
-        return self._decode(ids)
-
-    def _check_texts(self, messages: Sequence[Message]) -> None:
+        Raises:
+            DataError: names the message and what it holds.
+        """
         for index, message in enumerate(messages):
             for name, text in (("content", message.content), ("reasoning_content", message.reasoning_content or "")):
                 place = f"field 'messages.{index}.{name}'"
@@ -176,6 +169,19 @@ class Renderer:
                 if message.role is Role.ASSISTANT and (THINK in text or END_THINK in text):
                     tag = THINK if THINK in text else END_THINK
                     raise DataError(f"{place}: holds {tag!r}; thinking belongs into reasoning_content, without tags")
+
+    def generation_prompt(self, messages: Sequence[Message]) -> str:
+        """The text that inference continues after `messages`."""
+        return render_text(self.tokenizer, to_wire(messages, self.observation_role), generation_prompt=True)
+
+    def token_ids(self, text: str) -> list[int]:
+        """The tokenizer's ids of a text, nothing added."""
+        return self.encoder.ids(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The exact text of some tokens, special ones included."""
+        return self._decode(ids)
+
 
 
 def _inner_spans(folded: Sequence[Span], whole: str, rendered: str, begin: int) -> list[Span]:

@@ -12,9 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as hf_logging
+from transformers import AutoTokenizer, PreTrainedModel
 
 from ecot import __version__
 from ecot.backends.protocol import Backend
@@ -37,6 +35,7 @@ from ecot.eval.results import (
     write_result,
 )
 from ecot.inference.generation import BatchGenerator, Sampling
+from ecot.inference.loading import load_model
 from ecot.inference.stopping import end_of_turn_ids
 from ecot.kernels.attention import NAME as ATTENTION
 from ecot.outcomes import Execution
@@ -167,7 +166,7 @@ class Evaluation:
     def _evaluate(self, export: Path, inputs: dict[str, Any], runner: asyncio.Runner, meter: _Meter) -> EvalResult:
         milestone = _milestone(export)
         tokenizer = AutoTokenizer.from_pretrained(export)
-        model = load_model(export, self.config.device)
+        model = load_model(export, self.config.device, ATTENTION, "eval.device")
         began = time.monotonic()
         conversations = self._complete(model, tokenizer, export.name, runner, meter)
         path = completions_path(self.paths, export.name)
@@ -232,24 +231,6 @@ class _Meter:
     def packs(self, done: int, total: int) -> None:
         """Packs scored."""
         self.progress(self.loss_start + done, self.total, f"{self.name}: loss of pack {done} of {total}")
-
-
-def load_model(folder: Path, device: str) -> PreTrainedModel:
-    """Load an export in its own type, with attention that keeps packed documents apart.
-
-    Args:
-        folder: Hugging Face weights.
-        device: `auto`, `cpu` or `cuda`.
-
-    Raises:
-        ConfigError: a GPU is asked for and there is none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("eval.device is cuda but torch sees no GPU; set eval.device: auto")
-    hf_logging.disable_progress_bar()
-    target = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", attn_implementation=ATTENTION, device_map=target)
-    return model.eval()
 
 
 def _milestone(export: Path) -> dict[str, Any]:

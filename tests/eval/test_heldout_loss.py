@@ -7,8 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ecot.data_mix.store import DocumentStore
-from ecot.eval.evaluate import load_model
 from ecot.eval.heldout_loss import pack_documents, score_heldout
+from ecot.inference.loading import load_model
+from ecot.kernels.attention import NAME as ATTENTION
 from ecot.segments import Kind
 from ecot.train.config import LossConfig
 
@@ -31,6 +32,10 @@ def losses_one_by_one(folder, store):
     return found
 
 
+def load(folder):
+    return load_model(folder, "cpu", ATTENTION, "eval.device")
+
+
 def mean(values):
     return sum(values) / len(values)
 
@@ -39,7 +44,7 @@ def mean(values):
 def test_it_is_the_mean_over_tokens_of_each_document_alone(run, exports, name):
     store = DocumentStore.open(run.paths.store / "heldout")
     expected = losses_one_by_one(exports[name], store)
-    result = score_heldout(load_model(exports[name], "cpu"), store, LossConfig(), 512, pad_id=0)
+    result = score_heldout(load(exports[name]), store, LossConfig(), 512, pad_id=0)
 
     assert {(group.kind, group.attempt) for group in result.groups} == {
         (kind.name.lower(), attempt) for kind, attempt in expected if kind is not Kind.PROMPT
@@ -62,16 +67,16 @@ def test_it_is_the_mean_over_tokens_of_each_document_alone(run, exports, name):
 
 def test_it_does_not_depend_on_the_packing(run, exports):
     store = DocumentStore.open(run.paths.store / "heldout")
-    together = score_heldout(load_model(exports["fresh"], "cpu"), store, LossConfig(), 4096, pad_id=0)
-    apart = score_heldout(load_model(exports["fresh"], "cpu"), store, LossConfig(), int(store.lengths.max()), pad_id=0)
+    together = score_heldout(load(exports["fresh"]), store, LossConfig(), 4096, pad_id=0)
+    apart = score_heldout(load(exports["fresh"]), store, LossConfig(), int(store.lengths.max()), pad_id=0)
     assert apart.means == pytest.approx(together.means, rel=1e-5)
 
 
 def test_weights_of_the_run_enter_the_overall_loss_only(run, exports):
     store = DocumentStore.open(run.paths.store / "heldout")
-    plain = score_heldout(load_model(exports["fresh"], "cpu"), store, LossConfig(), 512, pad_id=0)
+    plain = score_heldout(load(exports["fresh"]), store, LossConfig(), 512, pad_id=0)
     heavy = LossConfig(thinking=3.0, answer=1.0)
-    weighted = score_heldout(load_model(exports["fresh"], "cpu"), store, heavy, 512, pad_id=0)
+    weighted = score_heldout(load(exports["fresh"]), store, heavy, 512, pad_id=0)
     tokens = {kind: sum(g.tokens for g in plain.groups if g.kind == kind) for kind in ("thinking", "answer")}
     total = 3 * tokens["thinking"] * plain.means["loss/thinking"] + tokens["answer"] * plain.means["loss/answer"]
     assert weighted.means["loss"] == pytest.approx(total / (3 * tokens["thinking"] + tokens["answer"]), rel=1e-5)
@@ -82,7 +87,7 @@ def test_weights_of_the_run_enter_the_overall_loss_only(run, exports):
 def test_rules_of_the_run_enter_the_overall_loss(run, exports):
     store = DocumentStore.open(run.paths.store / "heldout")
     loss = LossConfig.model_validate({"rules": [{"factor": 0, "min_attempt": 2}]})
-    result = score_heldout(load_model(exports["fresh"], "cpu"), store, loss, 512, pad_id=0)
+    result = score_heldout(load(exports["fresh"]), store, loss, 512, pad_id=0)
     first = [g for g in result.groups if g.attempt == 1 and g.kind in ("thinking", "answer")]
     tokens = sum(group.tokens for group in first)
     assert result.means["loss"] == pytest.approx(sum(g.loss * g.tokens for g in first) / tokens, rel=1e-5)
