@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ecot.errors import DataError
 from ecot.trajectories import Trajectory, parse_trajectory
 
 SUFFIXES = (".jsonl", ".parquet")
+_GROUP_ROWS = 1024
+"""Rows written to Parquet at once."""
 
 _MESSAGE = pa.struct(
     [("role", pa.string()), ("content", pa.string()), ("reasoning_content", pa.string()), ("kind", pa.string())]
@@ -65,15 +68,33 @@ def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
     _check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    rows = [trajectory.to_row() for trajectory in trajectories]
-    if path.suffix == ".jsonl":
-        temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    else:
-        pq.write_table(pa.Table.from_pylist([_pack(row) for row in rows], SCHEMA), temporary)
+    rows = (trajectory.to_row() for trajectory in trajectories)
+    write = _write_jsonl if path.suffix == ".jsonl" else _write_parquet
+    count = write(temporary, rows)
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     os.replace(temporary, path)
-    return len(rows)
+    return count
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8") as handle:
+        for row in rows:
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """In groups of rows: 100,000 long conversations as one table would take their memory three times over."""
+    count = 0
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        remaining = iter(rows)
+        while group := [_pack(row) for row in islice(remaining, _GROUP_ROWS)]:
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+            count += len(group)
+    return count
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from ecot.errors import DataError
 from ecot.trajectories import TurnKind, parse_trajectory
-from ecot.trajectory_io import read_trajectories, write_trajectories
+from ecot.trajectory_io import read_rows, read_trajectories, write_trajectories
 
 
 def make_row(**changes):
@@ -49,6 +50,16 @@ def test_rows_survive_a_round_trip(tmp_path, suffix):
     assert list(read_trajectories(path)) == [trajectory, trajectory]
     assert trajectory.to_row() == make_row()
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("count", [0, 1024, 2500])
+def test_rows_are_written_in_groups_and_none_is_lost(tmp_path, suffix, count):
+    path = tmp_path / f"rows{suffix}"
+    trajectory = parse_trajectory(make_row(), "here")
+    rows = (replace(trajectory, id=f"t{number}") for number in range(count))
+    assert write_trajectories(path, rows) == count
+    assert [place_and_row[1]["id"] for place_and_row in read_rows(path)] == [f"t{number}" for number in range(count)]
 
 
 def with_kind(index, kind):
