@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
+import time
 from typing import Any
 
 import httpx
@@ -22,6 +24,11 @@ _LONGEST_BACKOFF = 60.0
 _LONGEST_ORDERED_WAIT = 600.0
 """Seconds; what a server's `Retry-After` asks for beyond that is not waited for."""
 _CONNECT_SECONDS = 30.0
+_MODELS_NAMED = 20
+_WARNING_SECONDS = 30.0
+"""Of many requests that wait for a server, one is told of so often."""
+
+logger = logging.getLogger(__name__)
 
 
 class TooLongError(Exception):
@@ -42,6 +49,7 @@ class ChatClient:
         self._key = _read_key(config)
         self._answered = False
         self._lost_in_a_row = 0
+        self._warned = float("-inf")
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         timeout = httpx.Timeout(config.timeout_seconds, connect=_CONNECT_SECONDS, pool=None)
         # The engine bounds what is under way; a connection per request in flight, kept for the next one.
@@ -69,6 +77,7 @@ class ChatClient:
                 self._answered, self._lost_in_a_row = True, 0
                 return result
             refusal = result
+            self._warn(refusal)
         raise self._lost(refusal)
 
     async def _ask(self, body: dict[str, Any], retries: int) -> Completion | Refusal:
@@ -90,7 +99,7 @@ class ChatClient:
             case Meaning.TOO_LONG:
                 raise TooLongError(refusal.message)
             case Meaning.FATAL:
-                raise self._fatal(response.status_code, refusal)
+                raise await self._fatal(response.status_code, refusal)
         return refusal
 
     def _wait(self, number: int, refusal: Refusal) -> float:
@@ -99,8 +108,26 @@ class ChatClient:
         ordered = min(_LONGEST_ORDERED_WAIT, refusal.retry_after or 0.0)
         return max(ordered, backoff * random.uniform(0.5, 1.0)) + ordered * random.uniform(0.0, 0.1)
 
-    def _fatal(self, status: int, refusal: Refusal) -> EndpointError:
-        return EndpointError(self._without_key(f"{self.root}: {refusal.message}; {remedy(status, self.config)}"))
+    def _warn(self, refusal: Refusal) -> None:
+        """Say what is waited for."""
+        if time.monotonic() - self._warned >= _WARNING_SECONDS:
+            self._warned = time.monotonic()
+            logger.warning("%s", self._without_key(f"{self.root}: {refusal.message}; trying again"))
+
+    async def _fatal(self, status: int, refusal: Refusal) -> EndpointError:
+        told = f"{self.root}: {refusal.message}; {remedy(status, self.config)}"
+        if status == httpx.codes.NOT_FOUND and (names := await self._served_models()):
+            told += f"; it serves: {', '.join(names)}"
+        return EndpointError(self._without_key(told))
+
+    async def _served_models(self) -> list[str]:
+        """Names under `/models`; none where the server does not say."""
+        try:
+            response = await self._http.get(f"{self.root}/models", timeout=_CONNECT_SECONDS)
+            listed = response.json()["data"]
+            return [str(model["id"]) for model in listed][:_MODELS_NAMED]
+        except (httpx.RequestError, ValueError, KeyError, TypeError):
+            return []
 
     def _lost(self, refusal: Refusal) -> EndpointError | SlotLostError:
         """What to raise when a request has failed for good."""

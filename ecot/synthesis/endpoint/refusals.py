@@ -68,8 +68,8 @@ def remedy(status: int, config: EndpointConfig) -> str:
         return f"the key in the environment variable {config.api_key_env} is not accepted; export a valid one"
     if status == 404:
         return (
-            f"check 'synthesis.generator.model' ({config.model!r} must be a name that the server lists under /models) "
-            "and 'synthesis.generator.base_url'"
+            f"check 'synthesis.generator.model' ({config.model!r} must be a name that the server knows) and "
+            "'synthesis.generator.base_url'"
         )
     if status in (301, 302, 303, 307, 308):
         return "the server has moved; put its new address into 'synthesis.generator.base_url'"

@@ -45,6 +45,7 @@ class Server:
 
     def __init__(self) -> None:
         self.script: Callable[[int, dict], Reply] = lambda number, request: _say("nothing")
+        self.models = ["small", "large"]
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.paths: list[str] = []
@@ -64,6 +65,9 @@ class Server:
                     outer.paths.append(self.path)
                     reply = outer.script(number, request)
                 self.play(reply)
+
+            def do_GET(self):
+                self.play(Reply(body={"object": "list", "data": [{"id": name} for name in outer.models]}))
 
             def play(self, reply):
                 if reply.hang:

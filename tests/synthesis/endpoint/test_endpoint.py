@@ -139,6 +139,14 @@ def test_what_passes_is_waited_for(run, server, say, refuse, reply, good):
     assert all(request == server.requests[0] for request in server.requests), "the same seed, the same words"
 
 
+def test_a_server_that_is_waited_for_is_told_of_once(run, server, say, refuse, good, caplog):
+    server.play(refuse(503, "loading the weights"), refuse(503, "still loading"), say(good))
+    run()
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{server.url}/v1: HTTP 503: loading the weights; trying again"
+    ]
+
+
 def test_a_server_that_does_not_speak_is_left_after_the_time_out(run, server, say, reply, good):
     server.play(reply(hang=True), say(good))
     (trajectory,), summary = run(options={"timeout_seconds": 0.3})
@@ -152,7 +160,7 @@ def test_a_server_that_does_not_speak_is_left_after_the_time_out(run, server, sa
         (
             404,
             "The model `tiny` does not exist.",
-            r"synthesis.generator.model' \('tiny' must be a name that the server",
+            r"synthesis.generator.model' \('tiny' must be a name that .* it serves: small, large$",
         ),
         (400, "Unsupported parameter: seed", "check sampling options, 'extra_body', .* 'send_seed'"),
         (307, "moved", "put its new address into 'synthesis.generator.base_url'"),
