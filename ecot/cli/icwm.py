@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,66 @@ def evaluate(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJs
     for reason, count in result.figures["unpredicted"].items():
         console.print(f"{count} held-out turns have no prediction: {reason}", style="yellow")
     console.print(f"figures: {result.path}")
+
+
+@app.command("closed-loop")
+def closed_loop(
+    config_path: ConfigPath,
+    overrides: Overrides = None,
+    count: Annotated[
+        int, typer.Option(min=1, help="Trajectories to draw, each with the tools and with the model.")
+    ] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Let the generator of section `synthesis` work on held-out tasks, with the tools and with the world model alone.
+
+    How often both end with the same verdict is the paper's trajectory agreement.
+    """
+    config = load_run_config(config_path, overrides or [])
+    section = require(config.world_model, "world_model", config_path)
+    synthesis = require(config.synthesis, "synthesis", config_path)
+    if synthesis.generator.type == "mechanical":
+        raise ConfigError(
+            "synthesis.generator is mechanical: it writes its attempts beforehand, whatever it is told, so that replay "
+            "(ecot icwm evaluate) says the same; set synthesis.generator.type: openai"
+        )
+    from ecot.synthesis.sources import make_source
+    from ecot.world_model.backend import NAME
+    from ecot.world_model.closed_loop import closed_loop as drive
+    from ecot.world_model.closed_loop import heldout_slots
+    from ecot.world_model.evaluate import choose_export
+    from ecot.world_model.pairs import load_all_tasks, read_summary
+    from ecot.world_model.splits import Part
+
+    tasks = load_all_tasks(section.tasks)
+    ids = [id for id, part in read_summary(config.paths).tasks.items() if part is Part.HELDOUT and id in tasks]
+    export = choose_export(config.paths, section.milestone)
+    options = {"model": export, "tools": None, "device": section.device, "batch_size": section.batch_size}
+    with progress_bar("icwm", hidden=as_json) as progress:
+        result = asyncio.run(
+            drive(
+                lambda backend: make_source(synthesis, tasks, backend),
+                heldout_slots(tasks, ids, config.seed, count),
+                open_backend(section.backend, section.backend_options),
+                open_backend(NAME, options),
+                synthesis.concurrency,
+                progress,
+            )
+        ).to_json()
+    path = config.paths.eval / f"icwm-{export.name}-closed-loop.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    if as_json:
+        print_json(result)
+        return
+    for name, found in [*result["by_domain"].items(), ("all", result["overall"])]:
+        console.print(
+            f"{name}: {_rate(found['verdict'])} of {found['verdict']['trials']} end with the same verdict, "
+            f"{_rate(found['false_pass'])} of those that end with a predicted PASS fail with the tools"
+        )
+    if result["lost"]:
+        console.print(f"{result['lost']} could not be drawn with both", style="yellow")
+    console.print(f"figures: {path}")
 
 
 @app.command("audit")

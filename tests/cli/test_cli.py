@@ -27,6 +27,7 @@ VERBS = [
     ["export"],
     ["eval"],
     ["report"],
+    *(["icwm", verb] for verb in ("pairs", "train", "evaluate", "closed-loop", "audit")),
 ]
 
 

@@ -65,5 +65,5 @@ def test_pairs_evaluate_audit(config, trajectories, tmp_path):
 
 
 def test_a_run_that_would_learn_nothing_is_refused(config):
-    with pytest.raises(ConfigError, match="train.loss.observation is 0"):
+    with pytest.raises(ConfigError, match="would learn nothing"):
         RUNNER.invoke(app, ["icwm", "train", str(config)], catch_exceptions=False)

@@ -2,22 +2,29 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
 import pytest
 
+from ecot.answers import format_answer
 from ecot.backends.protocol import Backend
 from ecot.cli.open_backend import open_backend
 from ecot.data_mix.config import DataConfig
 from ecot.errors import CheckpointError, ConfigError, DataError
 from ecot.outcomes import Domain, Label, Source
 from ecot.run_paths import RunPaths
-from ecot.trajectories import Attempt
+from ecot.synthesis.journal import Drawn
+from ecot.synthesis.loop import Generated, run_loop
+from ecot.synthesis.router import build_prompt
+from ecot.synthesis.source import SlotLostError
+from ecot.trajectories import Attempt, Provenance
 from ecot.trajectory_io import read_trajectories, write_trajectories
 from ecot.world_model.audit import JOURNAL, Standing, audit, choose_turns
 from ecot.world_model.audit_accuracy import AuditArm
 from ecot.world_model.backend import IcwmOptions, open_icwm
+from ecot.world_model.closed_loop import closed_loop, heldout_slots
 from ecot.world_model.config import AuditConfig
 from ecot.world_model.environment import Question
 from ecot.world_model.evaluate import choose_export, evaluate
@@ -202,3 +209,68 @@ def test_the_random_arm_is_drawn_over_all_turns(tasks, trajectories):
     part = dict(list(turns.items())[:1000])
     random = {item.key for item in choose_turns(part, AuditConfig(random_share=0.1), 1) if item.arm is AuditArm.RANDOM}
     assert random == {item.key for item in arms[AuditArm.RANDOM]} & set(part)
+
+
+class Scripted:
+    """A generator that writes a wrong candidate and, once told of a mismatch, the reference."""
+
+    costly = True
+
+    def __init__(self, tasks, backend):
+        self.tasks, self.backend = tasks, backend
+
+    def identity(self):
+        return "scripted"
+
+    async def draw(self, slot):
+        task = self.tasks[slot.task_id]
+        if slot.index == 5:
+            raise SlotLostError("the server is down")
+        loop = await run_loop(task, build_prompt(task, Random(0)), self, self.backend, Provenance("s", "", 0), 2)
+        return Drawn(slot.split, slot.index, loop, {}, 0, 0.0)
+
+    async def generate(self, task, messages):
+        told = messages[-1].content
+        first = next(wrong.code for wrong in task.wrong if wrong.label is Label.FUNCTIONAL_MISMATCH)
+        code = task.reference if "FUNCTIONAL_MISMATCH" in told else first
+        return Generated("So.", format_answer(code, "python"))
+
+    async def close(self):
+        """Nothing is open."""
+
+
+class AlwaysMistaken:
+    """Real tools that are heard wrongly on one task: all that fails there passes."""
+
+    name, fingerprint = "mistaken", "x"
+
+    def __init__(self, tools, task_id):
+        self.tools, self.task_id, self.domains = tools, task_id, tools.domains
+
+    async def execute(self, task, code):
+        real = await self.tools.execute(task, code)
+        return replace(real, label=Label.PASS, subcode="") if task.id == self.task_id else real
+
+    async def execute_many(self, jobs):
+        return [await self.execute(*job) for job in jobs]
+
+
+def test_a_generator_that_hears_other_outcomes_ends_otherwise(tasks, tools):
+    ids = ["merge_windows", "rle_row"]
+    slots = heldout_slots(tasks, ids, seed=0, count=8)
+    assert Counter(slot.task_id for slot, _ in slots) == dict.fromkeys(ids, 4)
+
+    def drive(model):
+        return asyncio.run(closed_loop(lambda backend: Scripted(tasks, backend), slots, tools, model, concurrency=2))
+
+    same = drive(tools)
+    assert same.overall.verdict.value == 1 and same.overall.parted.value == 0 and same.lost == 1
+    assert same.overall.false_pass.successes == 0
+    # It stops at its first, wrong candidate: the verdict is the same, but the code that passed does not hold.
+    early = drive(AlwaysMistaken(tools, "rle_row"))
+    mistaken = sum(slot.task_id == "rle_row" and slot.index != 5 for slot, _ in slots)
+    assert early.overall.parted.successes == early.overall.false_pass.successes == mistaken > 0
+    assert early.overall.verdict.value == 1 and early.overall.false_pass.trials == 7
+    assert early.by_domain == {Domain.GENERAL: early.overall}
+    with pytest.raises(ConfigError, match="no held-out task"):
+        heldout_slots(tasks, [], 0, 3)
