@@ -1,4 +1,4 @@
-"""One chat-completions server: a pool of connections, patience with what passes, and plain words for what does not."""
+"""One chat-completions server: patience with what passes, and plain words for what does not."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 from ecot.errors import ConfigError, EndpointError
 from ecot.synthesis.config import EndpointConfig
 from ecot.synthesis.endpoint.completion import Completion, MalformedCompletionError, read_completion
+from ecot.synthesis.endpoint.connections import Connections
 from ecot.synthesis.endpoint.refusals import Meaning, Refusal, read_refusal, remedy
 from ecot.synthesis.endpoint.wire import api_root
 from ecot.synthesis.source import SlotLostError
@@ -52,13 +53,11 @@ class ChatClient:
         self._warned = float("-inf")
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         timeout = httpx.Timeout(config.timeout_seconds, connect=_CONNECT_SECONDS, pool=None)
-        # The engine bounds what is under way; a connection per request in flight, kept for the next one.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
+        self._connections = Connections(headers, timeout)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._connections.close()
 
     async def complete(self, body: dict[str, Any]) -> Completion:
         """One completion.
@@ -83,7 +82,8 @@ class ChatClient:
     async def _ask(self, body: dict[str, Any], retries: int) -> Completion | Refusal:
         """One request: a completion, or why it is worth another try."""
         try:
-            response = await self._http.post(f"{self.root}/chat/completions", json=body)
+            async with self._connections.take() as http:
+                response = await http.post(f"{self.root}/chat/completions", json=body)
         except httpx.TimeoutException as error:
             limit = f"timeout_seconds is {self.config.timeout_seconds:g}"
             return Refusal(Meaning.TRY_AGAIN, f"{type(error).__name__} ({limit})")
@@ -123,7 +123,8 @@ class ChatClient:
     async def _served_models(self) -> list[str]:
         """Names under `/models`; none where the server does not say."""
         try:
-            response = await self._http.get(f"{self.root}/models", timeout=_CONNECT_SECONDS)
+            async with self._connections.take() as http:
+                response = await http.get(f"{self.root}/models", timeout=_CONNECT_SECONDS)
             listed = response.json()["data"]
             return [str(model["id"]) for model in listed][:_MODELS_NAMED]
         except (httpx.RequestError, ValueError, KeyError, TypeError):
