@@ -49,8 +49,8 @@ class LoopAgreement:
     """How often trajectories end alike."""
 
     verdict: Rate
-    """Same final verdict, the paper's measure. A wrong PASS counts as the same where the tools lead to a right one later;
-    `false_pass` sees it."""
+    """Same final verdict, the paper's measure. A wrong PASS counts where the tools lead to a right one later, and
+    `false_pass` tells it."""
     false_pass: Rate
     """Code that fails with the tools, among what ended with a predicted PASS."""
     parted: Rate
