@@ -183,7 +183,6 @@ class Renderer:
         return self._decode(ids)
 
 
-
 def _inner_spans(folded: Sequence[Span], whole: str, rendered: str, begin: int) -> list[Span]:
     """Spans of a thought in the coordinates of the rendering, whose template may have trimmed the thought's ends."""
     offset = whole.index(rendered)
