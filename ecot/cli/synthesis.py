@@ -78,7 +78,8 @@ def _usage_line(summary: dict[str, Any]) -> str:
     return (
         f"model: {usage['completions']:,} completions of {usage['prompt_tokens']:,} prompt and "
         f"{usage['completion_tokens']:,} completion tokens, {usage['retries']:,} retries, "
-        f"{usage['truncated_turns']:,} cut by length, {usage['out_of_context']:,} trajectories out of context; "
+        f"{usage['truncated_turns']:,} cut by length, {usage['empty_turns']:,} empty, "
+        f"{usage['out_of_context']:,} trajectories out of context; "
         f"{summary['trajectories_per_second']:g} trajectories a second"
     )
 

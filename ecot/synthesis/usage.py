@@ -17,6 +17,8 @@ class Usage:
     """Requests that had to be sent again."""
     truncated_turns: int = 0
     """Completions cut by length."""
+    empty_turns: int = 0
+    """Completions that said nothing at all, neither thought nor answer; their trajectories end before them."""
     out_of_context: int = 0
     """Trajectories that ended since the conversation did not fit the model's context any more."""
 
@@ -27,5 +29,6 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             self.retries + other.retries,
             self.truncated_turns + other.truncated_turns,
+            self.empty_turns + other.empty_turns,
             self.out_of_context + other.out_of_context,
         )

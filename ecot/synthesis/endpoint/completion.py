@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecot.synthesis.loop import Generated
+from ecot.synthesis.postprocess import clean_thinking
 
 _OPEN, _CLOSE = "<think>", "</think>"
 
@@ -26,6 +27,11 @@ class Completion:
     completion_tokens: int
     retries: int = 0
     """Tries that failed before it."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing at all: training takes no such turn."""
+        return not (clean_thinking(self.generated.thinking) or self.generated.answer.strip())
 
     @property
     def truncated(self) -> bool:
@@ -63,7 +69,8 @@ def read_completion(body: Any, prompt_opens_thinking: bool = False, retries: int
     # vLLM and DeepSeek say `reasoning_content`, newer vLLM and OpenRouter `reasoning`.
     parsed = [_text(message.get(key), key) for key in ("reasoning_content", "reasoning")]
     thinking = next(filter(None, parsed), "")
-    generated = Generated(thinking, content) if thinking else split_thinking(content, prompt_opens_thinking)
+    found = Generated(thinking, content) if thinking else split_thinking(content, prompt_opens_thinking)
+    generated = Generated(found.thinking, _without_tags(found.answer))
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     reason = choices[0].get("finish_reason")
@@ -90,6 +97,13 @@ def split_thinking(content: str, prompt_opens_thinking: bool = False) -> Generat
     if opened or prompt_opens_thinking:
         return Generated(thinking.strip(), "")
     return Generated("", content)
+
+
+def _without_tags(answer: str) -> str:
+    """An answer without stray thinking tags, for which training would refuse the row; code stays as it is."""
+    parts = answer.split("```")
+    parts[::2] = [part.replace(_OPEN, "").replace(_CLOSE, "") for part in parts[::2]]
+    return "```".join(parts)
 
 
 def _text(value: Any, key: str) -> str:

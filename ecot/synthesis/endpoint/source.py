@@ -40,7 +40,7 @@ class EndpointGenerator:
         """What the server said when the conversation did not fit; empty while it does."""
 
     async def generate(self, task: Task, messages: Sequence[Message]) -> Generated | None:
-        """The model's next turn; None once the conversation does not fit its context."""
+        """The model's next turn; None once the conversation does not fit its context, or it says nothing at all."""
         turn = sum(message.role is Role.ASSISTANT for message in messages)
         if turn == len(self.completions):
             body = request_body(self._config, messages, derive_seed(self._seed, "turn", turn))
@@ -49,7 +49,8 @@ class EndpointGenerator:
             except TooLongError as error:
                 self.too_long = str(error)
                 return None
-        return self.completions[turn].generated
+        completion = self.completions[turn]
+        return None if completion.empty else completion.generated
 
 
 class EndpointSource:
@@ -79,7 +80,7 @@ class EndpointSource:
         return [self.config.model_dump(mode="json", exclude=_NOT_IDENTITY), texts]
 
     async def draw(self, slot: Slot) -> Drawn:
-        """One trajectory. It ends early, and is kept, where the conversation outgrows the model's context.
+        """One trajectory; it ends early, and is kept, where it outgrows the context or the model falls silent.
 
         Raises:
             ToolError: the tool broke.
@@ -100,7 +101,8 @@ class EndpointSource:
         self._watch_room(generator)
         if trajectory is not None:
             trajectory = self._with_details(trajectory, slot, generator)
-        discards = {} if trajectory is not None else {"prompt_too_long": 1}
+        nothing = "prompt_too_long" if generator.too_long else "empty_completion"
+        discards = {} if trajectory is not None else {nothing: 1}
         usage = _usage(generator)
         return Drawn(slot.split, slot.index, trajectory, discards, memo.executions, memo.seconds, usage)
 
@@ -144,5 +146,6 @@ def _usage(generator: EndpointGenerator) -> Usage:
         completion_tokens=sum(completion.completion_tokens for completion in told),
         retries=sum(completion.retries for completion in told),
         truncated_turns=sum(completion.truncated for completion in told),
+        empty_turns=sum(completion.empty for completion in told),
         out_of_context=bool(generator.too_long),
     )

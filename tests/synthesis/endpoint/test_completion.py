@@ -21,6 +21,8 @@ def body(message, **choice):
         ({"content": None, "tool_calls": []}, "", ""),
         ({}, "", ""),
         ({"content": [{"type": "text", "text": "<think>t</think>"}, {"type": "text", "text": "a"}]}, "t", "a"),
+        ({"content": "</think>\na", "reasoning_content": "t"}, "t", "\na"),
+        ({"content": "<think>t</think>a</think>\n```py\n'</think>'\n```"}, "t", "a\n```py\n'</think>'\n```"),
         ({"content": "half a pair \ud83d"}, "", "half a pair ?"),
     ],
 )

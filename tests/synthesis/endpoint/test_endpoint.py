@@ -105,7 +105,7 @@ def test_a_completion_cut_by_length_is_judged_as_it_stands(run, server, say, goo
     server.play(
         say(None, "length", reasoning_content="I go round and round"),
         say(good[: len(good) // 2], "length"),
-        say("", "stop"),
+        say("", "stop", reasoning="Nothing to add."),
         say(good),
     )
     (trajectory,), summary = run()
@@ -121,6 +121,17 @@ def test_a_completion_cut_by_length_is_judged_as_it_stands(run, server, say, goo
         ("stop", False),
     ]
     assert summary.usage.truncated_turns == 2
+
+
+def test_a_model_that_falls_silent_ends_the_conversation(run, server, say, good, wrong):
+    """Neither thought nor answer: training would refuse a row with such a turn."""
+    server.play(say("<think>\n</think>"), say(wrong[0]), say(None), say(good))
+    rows, summary = run(2)
+    assert [[a.label for a in row.attempts] for row in rows] == [[Label.COMPILATION_ERROR], [Label.PASS]]
+    assert rows[0].messages[-1].role is Role.OBSERVATION
+    assert [turn["completion_tokens"] for turn in rows[0].provenance.details["turns"]] == [10, 10]
+    assert summary.discards == {"empty_completion": 1}
+    assert (summary.usage.empty_turns, summary.usage.completions) == (2, 4)
 
 
 def test_what_passes_is_waited_for(run, server, say, refuse, reply, good):
