@@ -16,6 +16,7 @@ class Case:
 
     backend: str
     tasks: tuple[str, ...]
+    """The cheapest of them runs after each adversary."""
     adversaries: str
     options: dict[str, str] = field(default_factory=dict)
 
@@ -38,7 +39,7 @@ CASES = {
     ),
     "gpu_optimization": Case(
         "gpu",
-        ("compact_positive",),
+        ("compact_positive", "saxpy"),
         # KernelBench's cheats first.
         "result_reuse zero_output wrong_stream fallback_to_torch monkey_patched_timer returns_the_input torch_operator "
         "into_the_harness fork_bomb memory_hog output_flood endless_loop network read_shadow parent_environment "
@@ -62,7 +63,7 @@ CASES = {
     ),
     "cad_3d": Case(
         "cadquery",
-        ("square_flange", "hollow_cube_frame"),
+        ("square_flange", "hollow_cube_frame", "turned_funnel"),
         "fork_bomb memory_hog endless_output endless_loop network reads_shadow reads_the_parents_environment "
         "writes_outside writes_outside_by_a_link kills_the_parent fills_the_disk surviving_children unicode_comment "
         "prints_a_verdict looks_for_the_reference_in_memory",
