@@ -45,6 +45,9 @@ def train(
     if rank is None:
         _launch(config, config_path, overrides or [])
         return
+    if rank.rank != 0 or not config.train.tracking.wandb:
+        # Nobody here logs to it, but TRL imports it where there is one, which takes 1 s.
+        sys.modules["wandb"] = None  # type: ignore[assignment]
     with imported_to_stay():
         from ecot.data_mix.tokenizer import tokenizer_path
         from ecot.train.distributed import end_process
