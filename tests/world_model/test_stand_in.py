@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from ecot.answers import format_answer
+from ecot.backends.conformance import CheckState, check_backend
 from ecot.backends.protocol import Backend
+from ecot.backends.registry import make_attack
 from ecot.cli.open_backend import open_backend
 from ecot.data_mix.config import DataConfig
 from ecot.errors import CheckpointError, ConfigError, DataError
@@ -274,3 +276,17 @@ def test_a_generator_that_hears_other_outcomes_ends_otherwise(tasks, tools):
     assert early.by_domain == {Domain.GENERAL: early.overall}
     with pytest.raises(ConfigError, match="no held-out task"):
         heldout_slots(tasks, [], 0, 3)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(1800)
+def test_it_passes_the_conformance_suite_of_its_tools(export, tasks, tools, tmp_path):
+    """With thresholds that trust nothing, what it adds of its own must change nothing and survive every adversary."""
+    backend = open_backend("icwm", {"model": export, "tools": "python", "device": "cpu"})
+    attack = make_attack("python", tmp_path / "canary")
+    chosen = {"merge_windows": tasks["merge_windows"]}
+    results = asyncio.run(check_backend(backend, chosen, attack, canary=tmp_path / "canary"))
+    failed = {result.name: result.got for result in results if result.state is not CheckState.PASSED}
+    # What the tools said carries their fingerprint, not that of the model in front of them.
+    assert failed == {"fingerprint_in_every_outcome": repr(tools.fingerprint)}
+    assert backend.shares.predicted == 0 and backend.shares.unsure > 100
