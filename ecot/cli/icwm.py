@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -200,7 +201,7 @@ def audit(
     console.print(f"corrections and trajectories: {folder}")
 
 
-def _fidelity_table(figures: dict[str, Any] | Any) -> Table:
+def _fidelity_table(figures: Mapping[str, Any]) -> Table:
     table = Table(title=f"{figures['turns']['heldout']} held-out turns", title_justify="left", box=None, pad_edge=False)
     for name in ("domain", "turns", "outcome accuracy", "majority", "macro F1", "false PASS", "ECE", "threshold"):
         table.add_column(name, justify="left" if name == "domain" else "right")

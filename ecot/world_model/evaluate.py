@@ -33,7 +33,7 @@ from ecot.world_model.verdicts import Replayed, verdict_agreement
 
 
 @dataclass(frozen=True)
-class Turn:
+class StoredTurn:
     """A stored turn to predict, and what the tool said."""
 
     task: Task
@@ -139,7 +139,7 @@ def _blank_card(config: WorldModelConfig, data: DataConfig, paths: RunPaths) -> 
     )
 
 
-def read_turns(paths: RunPaths, part: Part, tasks: Mapping[str, Task]) -> list[Turn]:
+def read_turns(paths: RunPaths, part: Part, tasks: Mapping[str, Task]) -> list[StoredTurn]:
     """The turns of a part, as `ecot icwm pairs` wrote them.
 
     Raises:
@@ -155,11 +155,11 @@ def read_turns(paths: RunPaths, part: Part, tasks: Mapping[str, Task]) -> list[T
             )
         told = read_outcome(row.messages[-1].content)
         assert told is not None, row.id
-        turns.append(Turn(task, row.attempts[0].code, row.attempts[0].label, told))
+        turns.append(StoredTurn(task, row.attempts[0].code, row.attempts[0].label, told))
     return turns
 
 
-def judge(turn: Turn, prediction: Prediction, calibration: Calibration) -> Judged:
+def judge(turn: StoredTurn, prediction: Prediction, calibration: Calibration) -> Judged:
     """A prediction beside the truth, with calibrated probabilities."""
     return Judged(
         task_id=turn.task.id,
@@ -173,8 +173,8 @@ def judge(turn: Turn, prediction: Prediction, calibration: Calibration) -> Judge
 
 
 def _predict(
-    predictor: Predictor, turns: Sequence[Turn], tell: Callable[[int], None]
-) -> tuple[list[tuple[Turn, Prediction]], list[str]]:
+    predictor: Predictor, turns: Sequence[StoredTurn], tell: Callable[[int], None]
+) -> tuple[list[tuple[StoredTurn, Prediction]], list[str]]:
     """Turns with their predictions, and why the others have none."""
     asked, prompts, reasons = [], [], []
     for turn in turns:
@@ -192,7 +192,7 @@ def _replay(
     files: Sequence[Path],
     parts: Mapping[str, Part],
     tasks: Mapping[str, Task],
-    predicted: Sequence[tuple[Turn, Prediction]],
+    predicted: Sequence[tuple[StoredTurn, Prediction]],
 ) -> list[Replayed]:
     """Stored trajectories of held-out tasks whose attempts were all predicted."""
     known = {(turn.task.id, turn.code): found.outcome.verdict.label for turn, found in predicted}
