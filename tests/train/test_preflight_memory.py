@@ -1,7 +1,5 @@
 """The preflight's formulas against counted parameters, a measured layer and a measured ZeRO-3 rank."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ from ecot.train.preflight.memory import backward_bytes, estimate_memory, layer_a
 from ecot.train.preflight.shape import ModelShape, shape_from_config, shape_from_weights
 from ecot.train.preflight.storage import checkpoint_bytes
 
-pytestmark = pytest.mark.xdist_group("training_alone")  # of what needs no finished run
+pytestmark = pytest.mark.xdist_group("training")
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WIDE = dict(vocab_size=151_936, intermediate_size=25_600, num_attention_heads=64)
@@ -140,41 +138,8 @@ def test_the_peak_of_a_step_is_below_the_estimate_and_close_to_it(checkpointing,
     assert 1.0 < estimate / peak < 1.15
 
 
-MEASURE = """
-import gc, os, sys
-import torch
-import ecot.train.callbacks as callbacks
-step_end = callbacks.PlanCallback.on_step_end
-def measured(self, args, state, control, **kwargs):
-    if state.global_step == 2 and state.is_world_process_zero:
-        tensors = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-        open(os.environ["MEASURED"], "w").write(str(sum(storages.values())))
-    return step_end(self, args, state, control, **kwargs)
-callbacks.PlanCallback.on_step_end = measured
-from ecot.cli.main import main
-main()
-"""
-
-
-@pytest.fixture(scope="module")
-def larger_run(new_run, tmp_path_factory):
-    """A bf16 run on two ranks whose states outweigh everything else; the bytes that rank 0 held between two steps."""
-    run = new_run("larger")
-    folder = tmp_path_factory.mktemp("measure")
-    (folder / "measured.py").write_text(MEASURE)
-    settings = {"hidden_size": 256, "intermediate_size": 1024, "num_layers": 4, "num_heads": 8, "head_dim": 32}
-    overrides = [f"model.shape.{name}={value}" for name, value in settings.items()]
-    overrides += ["model.dtype=bfloat16", "train.zero.bucket_elements=100000", "data.budgets=[{name: a, tokens: 6500}]"]
-    overrides += ["train.schedule.warmup_tokens=1000", "train.schedule.decay_tokens=1000"]
-    subprocess.run([sys.executable, "-m", "ecot", "plan", *run.command(*overrides)[4:]], check=True, timeout=200)
-    statuses, printed = run.run_script(folder / "measured.py", *overrides, MEASURED=str(folder / "bytes"))
-    assert statuses == [0, 0], printed[-3000:]
-    return run, int((folder / "bytes").read_text())
-
-
-def test_a_rank_holds_the_states_that_are_estimated(larger_run):
-    run, measured = larger_run
+def test_a_rank_holds_the_states_that_are_estimated(hopeless):
+    run = hopeless.run
     shape = shape_from_weights(run.paths.milestones / "a")
     train = TrainConfig(zero={"bucket_elements": 100_000})
     parts = estimate_memory(shape, train, 2, 512, ranks=2).parts
@@ -182,12 +147,11 @@ def test_a_rank_holds_the_states_that_are_estimated(larger_run):
     copy = 4 * (shape.parameters // 2)
     states = parts["weights"] + parts["optimizer states"] + parts["gradients"] - copy
     # What else lives: the bucket, weights too small to be sharded, positions, statistics.
-    assert states < measured < 1.1 * states + reduction_bytes(shape, train, 2, 2)
+    assert states < hopeless.held < 1.1 * states + reduction_bytes(shape, train, 2, 2)
 
 
-def test_a_checkpoint_has_the_bytes_that_are_estimated(larger_run):
-    run, _ = larger_run
-    folder = run.paths.milestones / "a"
+def test_a_checkpoint_has_the_bytes_that_are_estimated(hopeless):
+    folder = hopeless.run.paths.milestones / "a"
     shape = shape_from_weights(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*.pt"))
     assert size == pytest.approx(checkpoint_bytes(shape), rel=0.05)

@@ -16,21 +16,6 @@ from ecot.train.statistics import LossStatistics
 
 pytestmark = pytest.mark.xdist_group("training")
 
-POISON = """
-import sys
-import ecot.train.feed as feed
-collate = feed.RankPacks.__getitem__
-def poisoned(self, index):
-    inputs = collate(self, index)
-    if index // self.accumulation in {steps} and self.rank == 1:
-        inputs["weights"] = inputs["weights"] * float("inf")
-    return inputs
-feed.RankPacks.__getitem__ = poisoned
-from ecot.cli.main import main
-main()
-"""
-
-
 SIGNALLED = """
 import os, signal
 import ecot.train.heldout as heldout
@@ -98,12 +83,12 @@ def test_a_signal_to_the_launcher_saves_and_stops(finished, preempted):
     assert all(line.isprintable() and " tokens/s/GPU  data wait " in line for line in lines)
 
 
-def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, tmp_path):
+def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, poison, tmp_path):
     """One rank's gradients are infinite. Also that the command runs under torchrun."""
     run = new_run("poisoned")
     plan = PackPlan.open(run.paths.plan)
     script = tmp_path / "poisoned.py"
-    script.write_text(POISON.format(steps={4}))
+    script.write_text(poison({4}))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *(str(script), *run.command()[3:]),
@@ -124,15 +109,11 @@ def test_a_step_that_is_not_finite_is_skipped_by_all_ranks(finished, new_run, tm
     assert record["counts"]["skipped"] == tokens and record["counts"]["skipped_steps"] == [5]
 
 
-def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(new_run, tmp_path):
+def test_too_many_skipped_steps_end_the_run_and_name_the_last_good_checkpoint(hopeless):
     """Also where the other rank holds the first half of each pack, which is finite."""
-    run = new_run("hopeless")
-    script = tmp_path / "poisoned.py"
-    script.write_text(POISON.format(steps=set(range(3, 99))))
-    statuses, printed = run.run_script(script, "train.max_skipped=2", "train.sequence_ranks=2")
-    assert statuses == [2, 2]
-    assert "step 6: 3 steps had a gradient that is not finite" in printed
-    assert "the last good checkpoint is" in printed and "milestones/a" in printed
+    assert hopeless.statuses == [2, 2]
+    assert "step 6: 3 steps had a gradient that is not finite" in hopeless.printed
+    assert "the last good checkpoint is" in hopeless.printed and "milestones/a" in hopeless.printed
 
 
 def test_statistics_forget_a_step_that_does_not_count():
