@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from ecot.data_mix.plan import PackPlan
+from ecot.errors import ToolError
 from ecot.run_paths import RunPaths
 from ecot.train.milestones import milestone_folder
 from ecot.trajectories import parse_trajectory
@@ -66,6 +67,28 @@ def thinned():
         }
 
     return thin
+
+
+@pytest.fixture(scope="session")
+def started():
+    """Start a backend by name, once for all tests that want it with these options; the tools take seconds to start."""
+    from ecot.backends.registry import make_backend
+
+    backends = {}
+
+    def start(name, **options):
+        key = (name, *sorted(options.items()))
+        if key not in backends:
+            try:
+                backends[key] = make_backend(name, workers=2, **options)
+            except ToolError as error:
+                pytest.skip(str(error))
+        return backends[key]
+
+    yield start
+    for (name, *_), backend in backends.items():
+        if name in ("cadquery", "icarus", "stm32", "assembly", "python"):
+            backend.close()
 
 
 WORDS = "reset clock carry shift latch valid ready width edge sum counter depth pointer full empty".split()

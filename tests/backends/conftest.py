@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.registry import make_backend
 from ecot.backends.sandbox import SandboxCommand, find_sandbox
 from ecot.backends.sandbox.control_groups import find_control_groups
 from ecot.errors import ToolError
@@ -111,26 +110,6 @@ def shell(sandbox):
         return asyncio.run(sandbox.run(SandboxCommand(("/bin/sh", "-c", script), **options)))
 
     return run
-
-
-@pytest.fixture(scope="session")
-def started():
-    """Start a backend by name, once for all tests that want it with these options; the tools take seconds to start."""
-    backends = {}
-
-    def start(name, **options):
-        key = (name, *sorted(options.items()))
-        if key not in backends:
-            try:
-                backends[key] = make_backend(name, workers=2, **options)
-            except ToolError as error:
-                pytest.skip(str(error))
-        return backends[key]
-
-    yield start
-    for (name, *_), backend in backends.items():
-        if name in ("cadquery", "icarus", "stm32", "assembly", "python"):
-            backend.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,7 @@ import re
 
 import pytest
 
-from ecot.backends.embedded.backend import EmbeddedBackend
 from ecot.backends.verify import verify_tasks
-from ecot.errors import ToolError
 from ecot.outcomes import Domain, Label
 from ecot.tasks.registry import load_tasks
 
@@ -15,12 +13,8 @@ TASKS = load_tasks("builtin:embedded")
 
 
 @pytest.fixture(scope="module")
-def verified(thinned):
-    try:
-        backend = EmbeddedBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
-    return {task.id: task for task in asyncio.run(verify_tasks(thinned(TASKS), backend))}
+def verified(thinned, started):
+    return {task.id: task for task in asyncio.run(verify_tasks(thinned(TASKS), started("stm32")))}
 
 
 def test_there_are_enough_of_them():

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.gpu_optimization.backend import GpuBackend
-from ecot.errors import DataError, ToolError
+from ecot.errors import DataError
 from ecot.outcomes import Label
 from ecot.tasks.importers import import_tasks
 from ecot.tasks.importers.kernelbench import reduce_sizes
@@ -109,12 +108,9 @@ def shifted_relu(input, shift=1.0):
 """
 
 
-@pytest.fixture(scope="module")
-def run():
-    try:
-        backend = GpuBackend(workers=1, device="cpu")
-    except ToolError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def run(started):
+    backend = started("gpu", device="cpu")
     return lambda task, code: asyncio.run(backend.execute(task, code))
 
 

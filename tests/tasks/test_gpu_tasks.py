@@ -4,9 +4,7 @@ import asyncio
 
 import pytest
 
-from ecot.backends.gpu_optimization.backend import GpuBackend
 from ecot.backends.verify import verify_tasks
-from ecot.errors import ToolError
 from ecot.outcomes import Domain, Label
 from ecot.tasks.registry import load_tasks
 
@@ -41,15 +39,7 @@ def test_wrong_candidates_are_of_different_kinds(task):
     assert len({wrong.code for wrong in task.wrong} | {task.reference}) == len(task.wrong) + 1
 
 
-@pytest.fixture(scope="module")
-def gpu():
-    try:
-        return GpuBackend(workers=2, device="cpu")
-    except ToolError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-def test_every_candidate_gets_its_label(task, gpu):
-    (verified,) = asyncio.run(verify_tasks({task.id: task}, gpu))
+def test_every_candidate_gets_its_label(task, started):
+    (verified,) = asyncio.run(verify_tasks({task.id: task}, started("gpu", device="cpu")))
     assert verified.as_expected, verified.describe()

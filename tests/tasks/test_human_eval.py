@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.general.backend import PythonBackend
-from ecot.errors import DataError, ToolError
+from ecot.errors import DataError
 from ecot.outcomes import Label
 from ecot.tasks.importers import import_tasks
 from ecot.tasks.registry import load_tasks
@@ -29,12 +28,9 @@ ROW = {
 }
 
 
-@pytest.fixture(scope="module")
-def python():
-    try:
-        return PythonBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def python(started):
+    return started("python")
 
 
 @pytest.fixture

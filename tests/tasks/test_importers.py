@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.chip_design.backend import IcarusBackend
 from ecot.backends.verify import verify_tasks
-from ecot.errors import ConfigError, DataError, ToolError
+from ecot.errors import ConfigError, DataError
 from ecot.outcomes import Label
 from ecot.tasks.importers import FORMATS, import_tasks
 from ecot.tasks.registry import load_tasks
@@ -86,12 +85,9 @@ endmodule
 RTLLM_DESIGN = "module verified_xor_gate(input a, b, output y);\n  assign y = a ^ b;\nendmodule\n"
 
 
-@pytest.fixture(scope="module")
-def icarus():
-    try:
-        return IcarusBackend(workers=2)
-    except ToolError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def icarus(started):
+    return started("icarus")
 
 
 @pytest.fixture

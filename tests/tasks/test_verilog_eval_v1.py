@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ecot.backends.chip_design.backend import IcarusBackend
 from ecot.errors import DataError, ToolError
 from ecot.outcomes import Label
 from ecot.tasks.importers import import_tasks
@@ -58,12 +57,9 @@ TASK = {
 }
 
 
-@pytest.fixture(scope="module")
-def icarus():
-    try:
-        return IcarusBackend(workers=2, lint=False, synthesis=False)
-    except ToolError as error:
-        pytest.skip(str(error))
+@pytest.fixture
+def icarus(started):
+    return started("icarus", lint=False, synthesis=False)
 
 
 def write_lines(path, *rows):
