@@ -160,8 +160,8 @@ def test_a_server_that_is_waited_for_is_told_of_once(run, server, say, refuse, g
 
 def test_a_server_that_does_not_speak_is_left_after_the_time_out(run, server, say, reply, good):
     server.play(reply(hang=True), say(good))
-    (trajectory,), summary = run(options={"timeout_seconds": 0.3})
-    assert trajectory.verdict is Label.PASS and summary.usage.retries == 1
+    (trajectory,), summary = run(options={"timeout_seconds": 1.0})
+    assert trajectory.verdict is Label.PASS and summary.usage.retries >= 1
 
 
 @pytest.mark.parametrize(
