@@ -157,14 +157,16 @@ def _parent(pid):
 
 
 def _end(pid, first=signal.SIGTERM):
+    """Signal a process and wait for its end; one that waits for its parent to take note has ended."""
     try:
         os.kill(pid, first)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
             time.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         pass
 
 
