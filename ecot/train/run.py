@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +38,7 @@ from ecot.train.callbacks import MetricsCallback, PlanCallback
 from ecot.train.checkpoint import Progress, list_checkpoints, read_progress, sweep_leftovers
 from ecot.train.config import ModelConfig, TrainConfig
 from ecot.train.course import Course, courses
-from ecot.train.distributed import restart_process, use_gloo_alone
+from ecot.train.distributed import end_process, restart_process, use_gloo_alone
 from ecot.train.exit_status import EXIT_PREEMPTED
 from ecot.train.feed import RankPacks, pack_loader
 from ecot.train.heldout import HeldoutScorer
@@ -143,7 +142,7 @@ def _leave(ahead: list[Course], trainer: EcotTrainer, preemption: PreemptionCall
         uploader.abandon()
         step = trainer.state.global_step
         logger.warning("saved and stopped at step %d on a signal; the same command continues", step)
-        sys.exit(EXIT_PREEMPTED)
+        end_process(EXIT_PREEMPTED)
     if ahead:
         logger.info("a branch off milestone %s begins", ahead[0].branch)
         uploader.abandon()  # the next process takes them up again, and no rank waits meanwhile
