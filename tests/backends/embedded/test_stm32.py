@@ -121,7 +121,10 @@ def test_builds_are_judged_by_the_messages(run, firmware_tasks, edit, label, sub
 def test_accesses_to_what_is_not_there_are_told(run, firmware_tasks):
     task = firmware_tasks["crc16_modbus"]
     execution = run(task, task.reference.replace("return 0xFFFF;", "(void)*(volatile int *)0x60000000; return 0xFFFF;"))
-    assert "emulator: read of 4 bytes at 0x60000000: nothing is there" in execution.diagnostics.splitlines()
+    said = execution.diagnostics.splitlines()
+    assert "HardFault: bus error on a data access at address 0x60000000, in function 'crc16_start'" in said
+    if emulator.find_qemu().version.startswith("7."):  # QEMU 10 has no word of its own for it
+        assert "emulator: read of 4 bytes at 0x60000000: nothing is there" in said
 
 
 def test_other_code_gets_other_stimuli_and_another_secret_other_outcomes(stm32, firmware_tasks):
