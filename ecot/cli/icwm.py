@@ -117,7 +117,13 @@ def closed_loop(
     tasks = load_all_tasks(section.tasks)
     ids = [id for id, part in read_summary(config.paths).tasks.items() if part is Part.HELDOUT and id in tasks]
     export = choose_export(config.paths, section.milestone)
-    options = {"model": export, "tools": None, "device": section.device, "batch_size": section.batch_size}
+    options = {
+        "model": export,
+        "tools": None,
+        "device": section.device,
+        "batch_size": section.batch_size,
+        "endpoint": section.endpoint.model_dump() if section.endpoint is not None else None,
+    }
     with progress_bar("icwm", hidden=as_json) as progress:
         result = asyncio.run(
             drive(
@@ -135,6 +141,11 @@ def closed_loop(
     if as_json:
         print_json(result)
         return
+    _print_agreement(result)
+    console.print(f"figures: {path}")
+
+
+def _print_agreement(result: Mapping[str, Any]) -> None:
     for name, found in [*result["by_domain"].items(), ("all", result["overall"])]:
         console.print(
             f"{name}: {_rate(found['verdict'])} of {found['verdict']['trials']} end with the same verdict, "
@@ -142,7 +153,6 @@ def closed_loop(
         )
     if result["lost"]:
         console.print(f"{result['lost']} could not be drawn with both", style="yellow")
-    console.print(f"figures: {path}")
 
 
 @app.command("audit")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from ecot.config import Config
 from ecot.data_mix.config import ObservationRole, PastThinking
+from ecot.synthesis.server_config import ServerConfig
 
 
 class FaultConfig(Config):
@@ -55,16 +55,10 @@ SET_BY_US = frozenset({"model", "messages", "temperature", "top_p", "max_tokens"
 """Keys of a request that `extra_body` may not hold."""
 
 
-class EndpointConfig(Config):
+class EndpointConfig(ServerConfig):
     """A model behind any OpenAI-compatible chat-completions endpoint (vLLM, SGLang, llama.cpp, a provider's API)."""
 
     type: Literal["openai"]
-    base_url: str
-    """Where the server is, with or without `/v1`: `http://node17:8000`. It does not belong to a run's identity."""
-    model: Annotated[str, Field(min_length=1)]
-    """The model's name as the server knows it; it stands in every trajectory."""
-    api_key_env: str | None = None
-    """Name of the environment variable that holds the key; without it no key is sent."""
     temperature: Annotated[float, Field(ge=0)] | None = 1.0
     """Sampling temperature; null sends none, and the server's own holds. So for the other sampling options."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
@@ -84,35 +78,8 @@ class EndpointConfig(Config):
     completion is an unfinished thought."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Passed on in every request as it stands, e.g. `{chat_template_kwargs: {enable_thinking: true}}`."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """Longest wait for one completion."""
-    retries: Annotated[int, Field(ge=0)] = 8
-    """Further tries after a rate limit, a server's error, a broken connection or a time-out."""
-    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
-    """Wait before the first further try; it doubles each time, up to a minute. `Retry-After` is honoured."""
-
     max_label_share: ClassVar[float] = 1.0
     """What the model does wrong is what it does wrong: nothing that was paid for is refused for its label."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must look like http://host:8000 or https://host/v1")
-        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise ValueError("base_url may hold no user, key, query or fragment; a key's place is api_key_env")
-        return value
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _check_key_name(cls, value: str | None) -> str | None:
-        # What is wrong here may be the key itself, so the message does not repeat it.
-        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
-            raise ValueError(
-                "api_key_env must be the name of an environment variable (A-Z, 0-9 and _), never the key itself"
-            )
-        return value
 
     @field_validator("past_thinking")
     @classmethod

@@ -20,8 +20,9 @@ from ecot.config import Config
 from ecot.errors import ConfigError, DataError
 from ecot.outcomes import Domain, Execution, Label, Source
 from ecot.tasks.bundle import Task
+from ecot.world_model.asking import Prediction, Predictor, Prompt, label_scores
+from ecot.world_model.config import EndpointOptions
 from ecot.world_model.model_folder import Card, identity_of, open_predictor, read_card
-from ecot.world_model.predictor import Prediction, Predictor, Prompt, label_scores
 
 NAME = "icwm"
 """As the configuration names it."""
@@ -42,6 +43,8 @@ class IcwmOptions(Config):
     """Run what is predicted to pass: it would end the trajectory, and a false one could not be told any more."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Candidates predicted at once."""
+    endpoint: EndpointOptions | None = None
+    """A server that runs the same export (`vllm serve MODEL`); in this process when absent."""
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     """Where the model runs; `auto` takes a GPU when there is one."""
 
@@ -184,6 +187,11 @@ def open_icwm(options: IcwmOptions) -> IcwmBackend:
         raise ConfigError(f"backend 'icwm': option 'model': {options.model} is no folder; give an export of its run")
     card = read_card(options.model)
     predictor = open_predictor(
-        options.model, card, batch_size=options.batch_size, device=options.device, key="backend_options.device"
+        options.model,
+        card,
+        batch_size=options.batch_size,
+        device=options.device,
+        key="backend_options.device",
+        endpoint=options.endpoint,
     )
     return IcwmBackend(predictor, card, identity_of(options.model), options)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ecot.config import Config
+from ecot.synthesis.server_config import ServerConfig
 
 
 class AuditConfig(Config):
@@ -22,6 +23,13 @@ class AuditConfig(Config):
     baseline: float | None = Field(default=None, gt=0, lt=1)
     """Accuracy that the test of drift holds every domain against; when absent, the lower end of what the last
     `ecot icwm evaluate` found for each."""
+
+
+class EndpointOptions(ServerConfig):
+    """A server that runs the world model; it must tell the log-probabilities of a prompt's tokens, as vLLM does."""
+
+    requests_at_once: int = Field(default=64, ge=1)
+    """Requests under way at once; each verdict of a candidate is one."""
 
 
 class WorldModelConfig(Config):
@@ -53,6 +61,8 @@ class WorldModelConfig(Config):
     """Candidates predicted at once."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU when there is one."""
+    endpoint: EndpointOptions | None = None
+    """Predict through a server that runs the export; in this process when absent."""
     backend: str = "real"
     """Which tools audits ask, and uncertain predictions fall back to."""
     backend_options: dict[str, Any] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from ecot.tasks.bundle import Task
 from ecot.train.milestones import MILESTONE
 from ecot.trajectories import Trajectory
 from ecot.trajectory_io import read_trajectories
+from ecot.world_model.asking import Prediction, Predictor, label_scores
 from ecot.world_model.calibration import Calibration, ScoredTurn, fit_calibration
 from ecot.world_model.config import WorldModelConfig
 from ecot.world_model.environment import Question
@@ -27,7 +28,6 @@ from ecot.world_model.judged import Judged
 from ecot.world_model.model_folder import Card, open_predictor, write_card
 from ecot.world_model.outcome_text import Outcome, read_outcome
 from ecot.world_model.pairs import load_all_tasks, pair_path, read_summary
-from ecot.world_model.predictor import Prediction, Predictor, label_scores
 from ecot.world_model.splits import Part
 from ecot.world_model.verdicts import Replayed, verdict_agreement
 
@@ -82,7 +82,12 @@ def evaluate(
     card = _blank_card(config, data, paths)
     fitting, heldout = (read_turns(paths, part, tasks) for part in (Part.CALIBRATION, Part.HELDOUT))
     predictor = open_predictor(
-        export, card, batch_size=config.batch_size, device=config.device, key="world_model.device"
+        export,
+        card,
+        batch_size=config.batch_size,
+        device=config.device,
+        key="world_model.device",
+        endpoint=config.endpoint,
     )
     total = len(fitting) + len(heldout)
     fitted, _ = _predict(predictor, fitting, lambda done: progress(done, total, "calibration"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from ecot.data_mix.config import ObservationRole, PastThinking
 from ecot.data_mix.rendering import Renderer
@@ -17,10 +17,13 @@ from ecot.data_mix.sources import hash_file
 from ecot.errors import CheckpointError, DataError
 from ecot.inference.loading import load_model
 from ecot.outcomes import TAXONOMY_VERSION, Domain
+from ecot.world_model.asking import Asker, Predictor
 from ecot.world_model.calibration import Calibration
+from ecot.world_model.config import EndpointOptions
 from ecot.world_model.environment import Question
+from ecot.world_model.local_model import LocalModel
 from ecot.world_model.outcome_text import Verdict
-from ecot.world_model.predictor import Predictor
+from ecot.world_model.served_model import ServedModel
 
 CARD = "world_model.json"
 """Beside the weights; written by `ecot icwm evaluate`."""
@@ -83,8 +86,10 @@ def read_card(folder: Path) -> Card:
         raise DataError(f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from error
 
 
-def open_predictor(folder: Path, card: Card, *, batch_size: int, device: str, key: str) -> Predictor:
-    """Load the weights of a world model.
+def open_predictor(
+    folder: Path, card: Card, *, batch_size: int, device: str, key: str, endpoint: EndpointOptions | None
+) -> Predictor:
+    """Make a world model ready: load its weights, or reach the server that runs it.
 
     Args:
         folder: an export.
@@ -92,15 +97,20 @@ def open_predictor(folder: Path, card: Card, *, batch_size: int, device: str, ke
         batch_size: candidates at once.
         device: `auto`, `cpu` or `cuda`.
         key: of the configuration that chose the device, which an error names.
+        endpoint: a server that runs the same export; None runs it here.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or a server's key is not set.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    positions = AutoConfig.from_pretrained(folder).get_text_config(decoder=True).max_position_embeddings
+    renderer = Renderer(tokenizer, card.observation_role, card.past_thinking)
+    asker = Asker(renderer, card.verdicts, card.question, positions, card.max_new_tokens)
+    if endpoint is not None:
+        return ServedModel(endpoint, asker)
     # Headers are scored side by side, under a mask of our own, which SDPA takes.
     model = load_model(folder, device, "sdpa", key)
-    renderer = Renderer(tokenizer, card.observation_role, card.past_thinking)
-    return Predictor(model, tokenizer, renderer, card.verdicts, card.question, card.max_new_tokens, batch_size)
+    return LocalModel(model, asker, int(tokenizer.pad_token_id), batch_size)
 
 
 def identity_of(folder: Path) -> list[Any]:

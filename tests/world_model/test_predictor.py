@@ -8,9 +8,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ecot.inference.loading import load_model
 from ecot.outcomes import Domain, Label, Stage
+from ecot.world_model.asking import Asker, best, label_scores
 from ecot.world_model.environment import Question
+from ecot.world_model.local_model import LocalModel
 from ecot.world_model.outcome_text import Verdict, read_outcome
-from ecot.world_model.predictor import Predictor, best, label_scores
 
 pytestmark = pytest.mark.xdist_group("python")  # one worker executes what these tests share
 
@@ -30,7 +31,8 @@ def predictor(request, world_run, renderer):
     export = world_run[1].export / "1K"
     tokenizer = AutoTokenizer.from_pretrained(export)
     model = load_model(export, "cpu", request.param, "device")
-    return Predictor(model, tokenizer, renderer(tokenizer), VERDICTS, Question(2000, hidden=True), 8, batch_size=4)
+    asker = Asker(renderer(tokenizer), VERDICTS, Question(2000, hidden=True), 4096, max_new_tokens=8)
+    return LocalModel(model, asker, tokenizer.pad_token_id, batch_size=4)
 
 
 def one_by_one(export, predictor, prompt):
@@ -38,7 +40,7 @@ def one_by_one(export, predictor, prompt):
     model = AutoModelForCausalLM.from_pretrained(export, attn_implementation="eager").double()
     found = {}
     for verdict in VERDICTS[Domain.GENERAL]:
-        header = predictor.renderer.token_ids(verdict.header)
+        header = predictor.asker.renderer.token_ids(verdict.header)
         ids = torch.tensor([[*prompt.ids, *header]])
         with torch.no_grad():
             logs = model(ids, use_cache=False).logits[0].log_softmax(-1)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from typing import Any
 
 import httpx
 
-from ecot.errors import ConfigError, EndpointError
+from ecot.errors import EndpointError
 from ecot.synthesis.config import EndpointConfig
 from ecot.synthesis.endpoint.completion import Completion, MalformedCompletionError, read_completion
 from ecot.synthesis.endpoint.connections import Connections
+from ecot.synthesis.endpoint.key import read_key
 from ecot.synthesis.endpoint.refusals import Meaning, Refusal, read_refusal, remedy
 from ecot.synthesis.endpoint.wire import api_root
 from ecot.synthesis.source import SlotLostError
@@ -47,7 +47,7 @@ class ChatClient:
         """
         self.config = config
         self.root = api_root(config.base_url)
-        self._key = _read_key(config)
+        self._key = read_key(config.api_key_env, "synthesis.generator.api_key_env")
         self._answered = False
         self._lost_in_a_row = 0
         self._warned = float("-inf")
@@ -144,20 +144,3 @@ class ChatClient:
     def _without_key(self, text: str) -> str:
         """Servers like to quote the key that they refuse."""
         return text.replace(self._key, "[key]") if self._key else text
-
-
-def _read_key(config: EndpointConfig) -> str:
-    if config.api_key_env is None:
-        return ""
-    key = os.environ.get(config.api_key_env, "").strip()
-    if not key:
-        raise ConfigError(
-            f"key 'synthesis.generator.api_key_env': the environment variable {config.api_key_env} is not set; "
-            "export it, or leave the key out if the server wants none"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"key 'synthesis.generator.api_key_env': the environment variable {config.api_key_env} holds characters "
-            "that no key has; export it anew"
-        )
-    return key
