@@ -18,6 +18,11 @@ class RunPaths:
         return self.root / "trajectories"
 
     @property
+    def pairs(self) -> Path:
+        """A world model's run has pairs in place of trajectories, under the same names, and says so here."""
+        return self.trajectories / "pairs.json"
+
+    @property
     def tokenizer(self) -> Path:
         """A tokenizer trained by this run, in Hugging Face format with its chat template."""
         return self.root / "tokenizer"

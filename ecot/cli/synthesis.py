@@ -11,6 +11,7 @@ from ecot.cli.open_backend import open_backend
 from ecot.cli.options import AsJson, ConfigPath, Overrides, console, print_json
 from ecot.cli.progress import progress_bar
 from ecot.cli.run_config import load_run_config, require
+from ecot.errors import ConfigError
 from ecot.synthesis.config import SynthesisConfig
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ def synth(config_path: ConfigPath, overrides: Overrides = None, as_json: AsJson 
     """
     config = load_run_config(config_path, overrides or [])
     section = require(config.synthesis, "synthesis", config_path)
+    if config.paths.pairs.exists():
+        raise ConfigError(
+            f"{config.paths.trajectories} holds the pairs of a world model, which trajectories would replace; give the "
+            "synthesis a run of its own: name=NAME or run_dir=FOLDER"
+        )
     from ecot.synthesis.engine import synthesise
     from ecot.tasks.registry import load_tasks
 

@@ -15,6 +15,7 @@ from typing import Any
 from ecot.errors import ConfigError, DataError
 from ecot.outcomes import Domain, Execution, Label, Source, Stage
 from ecot.run_paths import RunPaths
+from ecot.synthesis.engine import JOURNAL
 from ecot.synthesis.slots import derive_seed
 from ecot.tasks.bundle import Task
 from ecot.tasks.registry import load_tasks
@@ -25,10 +26,9 @@ from ecot.world_model.environment import Question
 from ecot.world_model.outcome_text import Verdict, write_outcome
 from ecot.world_model.splits import Part, split_tasks
 
-SUMMARY = "pairs.json"
-"""In the folder of the pairs: parts, tasks, outcomes by domain, and what was left out."""
 NAME = "icwm_pairs"
 """Generator of the rows in their provenance."""
+_OF_SYNTHESIS = ("summary.json", JOURNAL)
 _ANSWER = 2
 """Index of the message that tells the outcome."""
 
@@ -59,7 +59,7 @@ def read_summary(paths: RunPaths) -> PairSummary:
     Raises:
         ConfigError: there are no pairs yet.
     """
-    path = paths.trajectories / SUMMARY
+    path = paths.pairs
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; make the pairs first: ecot icwm pairs CONFIG")
     row = json.loads(path.read_text("utf-8"))
@@ -99,9 +99,15 @@ def make_pairs(config: WorldModelConfig, paths: RunPaths, seed: int) -> PairSumm
     A turn that occurs several times becomes one pair. Every real attempt of a known task becomes one, passed or failed.
 
     Raises:
-        ConfigError: tasks or trajectories do not suit the configuration.
+        ConfigError: tasks or trajectories do not suit the configuration, or the run's folder holds other trajectories.
         DataError: a trajectory is malformed, or equal candidates have different outcomes under one fingerprint.
     """
+    foreign = [name for name in _OF_SYNTHESIS if (paths.trajectories / name).exists()]
+    if foreign:
+        raise ConfigError(
+            f"{paths.trajectories} holds what `ecot synth` wrote ({', '.join(foreign)}), and pairs would replace its "
+            " trajectories; give the world model a run of its own: another 'name' or 'run_dir'"
+        )
     tasks = load_all_tasks(config.tasks)
     turns, left_out = collect_turns(config.trajectories, tasks)
     if not turns:
@@ -124,7 +130,7 @@ def make_pairs(config: WorldModelConfig, paths: RunPaths, seed: int) -> PairSumm
         verdicts=_verdicts(by_part[Part.TRAIN]),
         left_out=dict(left_out),
     )
-    _write(paths.trajectories / SUMMARY, summary)
+    _write(paths.pairs, summary)
     return summary
 
 

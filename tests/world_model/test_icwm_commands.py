@@ -67,3 +67,15 @@ def test_pairs_evaluate_audit(config, trajectories, tmp_path):
 def test_a_run_that_would_learn_nothing_is_refused(config):
     with pytest.raises(ConfigError, match="would learn nothing"):
         RUNNER.invoke(app, ["icwm", "train", str(config)], catch_exceptions=False)
+
+
+def test_synthesis_does_not_replace_the_pairs(config, tmp_path):
+    values = yaml.safe_load(config.read_text()) | {
+        "synthesis": {"tasks": "builtin:chip_design"},
+        "run_dir": str(tmp_path),
+    }
+    (tmp_path / "trajectories").mkdir()
+    (tmp_path / "trajectories" / "pairs.json").write_text("{}")
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match="holds the pairs of a world model"):
+        RUNNER.invoke(app, ["synth", str(tmp_path / "both.yaml")], catch_exceptions=False)

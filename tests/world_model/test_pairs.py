@@ -121,6 +121,17 @@ def test_nothing_to_learn_from_is_said(tmp_path, trajectories):
         read_summary(RunPaths(tmp_path))
 
 
+def test_trajectories_of_synthesis_are_never_overwritten(world_run, tmp_path):
+    paths = RunPaths(tmp_path)
+    paths.trajectories.mkdir()
+    (paths.trajectories / "summary.json").write_text("{}")
+    with pytest.raises(
+        ConfigError, match=r"holds what `ecot synth` wrote \(summary.json\).* another 'name' or 'run_dir'"
+    ):
+        make_pairs(world_run[0], paths, seed=0)
+    assert [path.name for path in paths.trajectories.iterdir()] == ["summary.json"]
+
+
 def test_at_most_so_many_turns_are_held_out(world_run, tmp_path):
     section = world_run[0].model_copy(update={"max_heldout_turns": 3})
     summary = make_pairs(section, RunPaths(tmp_path), seed=0)
