@@ -106,7 +106,7 @@ def make_pairs(config: WorldModelConfig, paths: RunPaths, seed: int) -> PairSumm
     if foreign:
         raise ConfigError(
             f"{paths.trajectories} holds what `ecot synth` wrote ({', '.join(foreign)}), and pairs would replace its "
-            " trajectories; give the world model a run of its own: another 'name' or 'run_dir'"
+            "trajectories; give the world model a run of its own: another 'name' or 'run_dir'"
         )
     tasks = load_all_tasks(config.tasks)
     turns, left_out = collect_turns(config.trajectories, tasks)
