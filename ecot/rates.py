@@ -34,14 +34,16 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
         raise ValueError(f"confidence must lie between 0 and 1, given {confidence}")
     if trials == 0:
         return 0.0, 1.0
+    return wilson_bounds(successes / trials, trials, confidence)
+
+
+def wilson_bounds(share: float, size: float, confidence: float) -> tuple[float, float]:
+    """Wilson's interval for a size above 0 that need not be whole: where (share - p)^2 = z^2 p (1 - p) / size."""
     z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    share = successes / trials
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
+    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
+    half = math.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
     # At the ends the exact bound is 0 or 1; rounding would leave 1e-17.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
-    return low, high
+    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
 
 
 def pass_rate(passed: Iterable[bool]) -> Rate:

@@ -109,8 +109,8 @@ def make_backend(name: str, /, *, cache: str | Path | None = None, ray: str | No
         if not isinstance(value, str | Path | None):
             raise ConfigError(f"backend {name!r}: option {key!r}: text is wanted (given: {value!r})")
     if name == ROUTED:
-        return _routed(_checked(name, RoutedOptions, options), cache, ray)
-    checked = _checked(name, _registration(name).Options, options)
+        return _routed(check_options(name, RoutedOptions, options), cache, ray)
+    checked = check_options(name, _registration(name).Options, options)
     if ray is None:
         backend = _registration(name).make(checked)
     else:
@@ -135,9 +135,14 @@ def _routed(options: RoutedOptions, cache: str | Path | None, ray: str | None) -
     return RoutedBackend(backends, options.workers)
 
 
-def _checked(name: str, kind: type[C], options: dict[str, Any]) -> C:
+def check_options(name: str, kind: type[C], options: Mapping[str, Any]) -> C:
+    """Validate what a backend takes.
+
+    Raises:
+        ConfigError: names the backend, the option and its value.
+    """
     try:
-        return kind.model_validate(options)
+        return kind.model_validate(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

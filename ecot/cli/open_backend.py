@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from ecot.backends.protocol import Backend
-from ecot.errors import ConfigError
 
 _WORLD_MODEL = "icwm"
 
@@ -25,16 +22,10 @@ def open_backend(name: str, options: Mapping[str, Any]) -> Backend:
         ToolError: its tools are missing.
         CheckpointError: the world model is not there, or not calibrated.
     """
-    if name != _WORLD_MODEL:
-        from ecot.backends.registry import make_backend
+    from ecot.backends.registry import check_options, make_backend
 
+    if name != _WORLD_MODEL:
         return make_backend(name, **options)
     from ecot.world_model.backend import IcwmOptions, open_icwm
 
-    try:
-        checked = IcwmOptions.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"backend 'icwm': option {key!r}: {first['msg']} (given: {first['input']!r})") from error
-    return open_icwm(checked)
+    return open_icwm(check_options(name, IcwmOptions, options))

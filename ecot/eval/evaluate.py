@@ -44,7 +44,7 @@ from ecot.run_paths import RunPaths
 from ecot.synthesis import observation
 from ecot.tasks.bundle import Task
 from ecot.train.config import LossConfig
-from ecot.train.milestones import MILESTONE
+from ecot.train.milestones import MILESTONE, list_exports
 from ecot.trajectories import Trajectory
 from ecot.trajectory_io import write_trajectories
 
@@ -87,10 +87,10 @@ class Evaluation:
         Raises:
             CheckpointError: there is none.
         """
-        folders = [path.parent for path in self.paths.export.glob(f"*/{MILESTONE}") if path.parent.name[0] != "."]
+        folders = list_exports(self.paths)
         if not folders:
             raise CheckpointError(f"{self.paths.export} holds no export; make them: ecot export {self.paths.root}")
-        return sorted(folders, key=lambda folder: _milestone(folder)["plan_step"])
+        return folders
 
     def run(self, progress: Progress = no_progress) -> list[EvalResult]:
         """Evaluate every export whose result is not there yet, or was made from other inputs.

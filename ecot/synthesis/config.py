@@ -78,6 +78,7 @@ class EndpointConfig(ServerConfig):
     completion is an unfinished thought."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Passed on in every request as it stands, e.g. `{chat_template_kwargs: {enable_thinking: true}}`."""
+
     max_label_share: ClassVar[float] = 1.0
     """What the model does wrong is what it does wrong: nothing that was paid for is refused for its label."""
 

@@ -53,3 +53,9 @@ def _folders(paths: RunPaths) -> list[Path]:
     """The run's milestones and those that end its branches."""
     files = [*paths.milestones.glob(f"*/{MILESTONE}"), *paths.root.glob(f"{BRANCHES}/*/milestones/*/{MILESTONE}")]
     return [file.parent for file in files if not file.parent.name.startswith(".")]
+
+
+def list_exports(paths: RunPaths) -> list[Path]:
+    """The finished exports of a run, in the order of training; there may be none."""
+    folders = [path.parent for path in paths.export.glob(f"*/{MILESTONE}") if path.parent.name[0] != "."]
+    return sorted(folders, key=lambda folder: json.loads((folder / MILESTONE).read_text("utf-8"))["plan_step"])

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from statistics import NormalDist
 from typing import Any
 
 from ecot.errors import DataError
 from ecot.outcomes import Domain, Label
-from ecot.rates import Rate, pass_rate
+from ecot.rates import Rate, pass_rate, wilson_bounds
 
 
 class AuditArm(StrEnum):
@@ -148,14 +147,5 @@ def weighted_share(audited: Sequence[Audited], confidence: float = 0.95) -> Weig
     size = total**2 / math.fsum(weight**2 for weight in weights)
     if 0 < value < 1 and spread > 0:
         size = min(float(len(audited)), value * (1 - value) * total**2 / spread)
-    low, high = _wilson(value, size, confidence)
+    low, high = wilson_bounds(value, size, confidence)
     return WeightedShare(value, low, high, size, len(audited))
-
-
-def _wilson(share: float, size: float, confidence: float) -> tuple[float, float]:
-    """Wilson's interval for a size that need not be whole; the bounds solve (share - p)^2 = z^2 p (1 - p) / size."""
-    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
-    half = math.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
-    # At the ends the exact bound is 0 or 1; rounding would leave 1e-16.
-    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half

@@ -16,7 +16,7 @@ from ecot.progress import Progress, no_progress
 from ecot.rates import pass_rate
 from ecot.run_paths import RunPaths
 from ecot.tasks.bundle import Task
-from ecot.train.milestones import MILESTONE
+from ecot.train.milestones import list_exports
 from ecot.trajectories import Trajectory
 from ecot.trajectory_io import read_trajectories
 from ecot.world_model.asking import Prediction, Predictor, label_scores
@@ -26,7 +26,7 @@ from ecot.world_model.environment import Question
 from ecot.world_model.fidelity import majority_baseline, measure_fidelity
 from ecot.world_model.judged import Judged
 from ecot.world_model.model_folder import Card, open_predictor, write_card
-from ecot.world_model.outcome_text import Outcome, read_outcome
+from ecot.world_model.outcome_text import Outcome, Verdict, read_outcome
 from ecot.world_model.pairs import load_all_tasks, pair_path, read_summary
 from ecot.world_model.splits import Part
 from ecot.world_model.verdicts import Replayed, verdict_agreement
@@ -57,14 +57,12 @@ def choose_export(paths: RunPaths, name: str | None) -> Path:
     Raises:
         CheckpointError: it does not exist.
     """
-    found = {path.parent.name: path.parent for path in sorted(paths.export.glob(f"*/{MILESTONE}"))}
+    found = {folder.name: folder for folder in list_exports(paths)}
     if not found or (name is not None and name not in found):
         have = ", ".join(found) or "no export"
         wanted = "an export" if name is None else f"the export {name!r}"
         raise CheckpointError(f"{paths.export}: {wanted} is needed, there is {have}; make it: ecot export {paths.root}")
-    if name is not None:
-        return found[name]
-    return max(found.values(), key=lambda folder: json.loads((folder / MILESTONE).read_text("utf-8"))["plan_step"])
+    return found[name] if name is not None else list(found.values())[-1]
 
 
 def evaluate(
@@ -79,7 +77,9 @@ def evaluate(
     """
     export = choose_export(paths, config.milestone)
     tasks = load_all_tasks(config.tasks)
-    card = _blank_card(config, data, paths)
+    summary = read_summary(paths)
+    learnt, fingerprints = _learnt(paths)
+    card = _blank_card(config, data, summary.verdicts, fingerprints)
     fitting, heldout = (read_turns(paths, part, tasks) for part in (Part.CALIBRATION, Part.HELDOUT))
     predictor = open_predictor(
         export,
@@ -101,8 +101,7 @@ def evaluate(
         raise ConfigError("none of the held-out turns fits the model's positions; lower environment_characters")
     report = measure_fidelity(judged, seed)
     write_card(export, replace(card, calibration=calibration, accuracy=_audited_accuracy(judged, calibration)))
-    learnt = [(turn.task.domain, turn.label) for turn in read_turns(paths, Part.TRAIN, tasks)]
-    replayed = _replay(config.trajectories, read_summary(paths).tasks, tasks, predicted)
+    replayed = _replay(config.trajectories, summary.tasks, tasks, predicted)
     figures = {
         "fidelity": report.to_json(),
         "majority_baseline": measure_fidelity(majority_baseline(learnt, judged), seed).to_json(),
@@ -130,16 +129,21 @@ def _audited_accuracy(judged: Sequence[Judged], calibration: Calibration) -> dic
     return found
 
 
-def _blank_card(config: WorldModelConfig, data: DataConfig, paths: RunPaths) -> Card:
+def _blank_card(
+    config: WorldModelConfig,
+    data: DataConfig,
+    verdicts: Mapping[Domain, tuple[Verdict, ...]],
+    fingerprints: Mapping[Domain, tuple[str, ...]],
+) -> Card:
     """How the model is asked, before anything is known of its worth."""
     return Card(
         question=Question(config.environment_characters, config.show_hidden),
         observation_role=data.observation_role,
         past_thinking=data.past_thinking,
-        verdicts=read_summary(paths).verdicts,
+        verdicts=verdicts,
         calibration=Calibration(1.0, {}, {}),
         accuracy={},
-        fingerprints=_fingerprints(paths),
+        fingerprints=fingerprints,
         max_new_tokens=config.max_new_tokens,
     )
 
@@ -224,8 +228,11 @@ def _predicted_labels(row: Trajectory, known: Mapping[tuple[str, str], Label]) -
     return tuple(labels) or None
 
 
-def _fingerprints(paths: RunPaths) -> dict[Domain, tuple[str, ...]]:
+def _learnt(paths: RunPaths) -> tuple[list[tuple[Domain, Label]], dict[Domain, tuple[str, ...]]]:
+    """Domain and label of each training turn, and the tools that gave them."""
+    labels: list[tuple[Domain, Label]] = []
     found: dict[Domain, set[str]] = {}
     for row in read_trajectories(pair_path(paths, Part.TRAIN)):
+        labels += [(row.domain, attempt.label) for attempt in row.attempts]
         found.setdefault(row.domain, set()).update(attempt.fingerprint for attempt in row.attempts)
-    return {domain: tuple(sorted(values)) for domain, values in sorted(found.items())}
+    return labels, {domain: tuple(sorted(values)) for domain, values in sorted(found.items())}
